@@ -1,0 +1,16 @@
+// linear: y = x · Wᵀ + bias.
+#pragma once
+
+#include "corvid/compute/op_context.hpp"
+#include "corvid/compute/weight.hpp"
+#include "corvid/tensor/tensor_view.hpp"
+
+namespace corvid::ops {
+
+/// x [rows, in] f32, row-strided allowed; w [out, in]; bias [out] or empty; y [rows, out] f32, row-strided allowed.
+/// Precision::fast may quantise each x row once (int8 per block, or bf16) and accumulates in i32/f32.
+/// `accumulate` adds to y (a residual) instead of overwriting it.
+Status linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y,
+              bool accumulate = false);
+
+}  // namespace corvid::ops

@@ -1,0 +1,55 @@
+// ChatTemplate: the Jinja subset that the templates inside real GGUFs use, with step, depth and output limits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "corvid/base/json.hpp"
+#include "corvid/base/result.hpp"
+#include "corvid/llm/message.hpp"
+
+namespace corvid {
+
+struct ChatTemplateLimits {
+  std::size_t max_depth = 100;                        ///< nested calls and expressions
+  std::uint64_t max_steps = 1'000'000;
+  std::size_t max_output_bytes = std::size_t{1} << 20;
+  std::uint64_t max_range = 1'000'000;                ///< of range()
+};
+
+struct ChatTemplateInputs {
+  Json messages = Json::array();                      ///< as to_json(Message) gives them
+  Json tools;                                         ///< OpenAI tool array, or null
+  bool add_generation_prompt = true;
+  std::string bos_token;
+  std::string eos_token;
+  Json extra = Json::object();                        ///< further variables
+  std::optional<std::time_t> now;                     ///< for strftime_now, UTC; unset = the clock
+};
+
+/// Parsed once, rendered many times; immutable and thread-safe.
+class ChatTemplate {
+ public:
+  /// Errors: bad_input (syntax, byte offset into the template), unsupported (a construct outside the subset, named).
+  static Result<ChatTemplate> parse(std::string source, ChatTemplateLimits limits = {});
+  /// Errors: invalid_argument carrying the template's own raise_exception text, limit_exceeded, bad_input (a type error).
+  Result<std::string> render(const ChatTemplateInputs& inputs) const;
+  const std::string& source() const noexcept;
+
+  struct Program;
+  ChatTemplate(ChatTemplate&&) noexcept;
+  ChatTemplate& operator=(ChatTemplate&&) noexcept;
+  ~ChatTemplate();
+
+ private:
+  explicit ChatTemplate(std::unique_ptr<Program> program);
+  std::unique_ptr<Program> program_;
+};
+
+}  // namespace corvid

@@ -1,0 +1,64 @@
+// Runtime: what everything else runs on: I/O executor, compute pool, memory budget, log, metrics. No globals.
+//
+//   corvid::Runtime runtime;                                  // all cores, the machine's memory
+//   auto engine = runtime.wait(Engine::load(runtime, "model.gguf"));
+//
+// Pass it by reference; it must outlive all that was made with it. A host application may hand in its own io_context.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "corvid/base/task.hpp"
+#include "corvid/runtime/compute_pool.hpp"
+#include "corvid/runtime/memory_budget.hpp"
+#include "corvid/runtime/metrics.hpp"
+
+namespace boost::asio {
+class io_context;
+class thread_pool;
+}  // namespace boost::asio
+
+namespace corvid {
+
+enum class LogLevel : std::uint8_t { trace, debug, info, warn, error };
+
+/// Where log lines go. Called from any thread; must not throw. The default discards.
+using LogSink = std::function<void(LogLevel, std::string_view component, std::string_view message)>;
+
+struct RuntimeOptions {
+  int threads = 0;                               ///< compute threads; 0 = cores this process may run on
+  std::uint64_t memory_budget_bytes = 0;         ///< hard limit; 0 = the machine's (or cgroup's) memory
+  boost::asio::io_context* io_context = nullptr; ///< borrowed, and run by its owner; null = one of our own on a thread
+  LogSink log;                                   ///< null discards
+};
+
+class Runtime {
+ public:
+  explicit Runtime(RuntimeOptions options = {});
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  boost::asio::io_context& io_context() noexcept;
+  ComputePool& pool() noexcept;        ///< fork-join, for ops
+  /// Threads for blocking or long work that must not hold the I/O thread: see offload() in runtime/offload.hpp.
+  boost::asio::thread_pool& blocking_pool() noexcept;
+  MemoryBudget& memory() noexcept;
+  Metrics& metrics() noexcept;
+  void log(LogLevel level, std::string_view component, std::string_view message) noexcept;
+
+  /// Runs the task to its end and blocks this thread; never call it on the I/O thread (throws std::logic_error).
+  /// An exception that escapes the task is rethrown here. Defined in runtime/wait.hpp.
+  template <class T>
+  Result<T> wait(Task<T> task);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace corvid
