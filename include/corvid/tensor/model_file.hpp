@@ -23,7 +23,8 @@
 
 namespace corvid {
 
-/// One stored tensor. `bytes` lies in the mapping and lives as long as its ModelFile.
+/// One stored tensor. `bytes` lies in the mapping and lives as long as its ModelFile. In GGUF it is aligned as the file says (32 bytes
+/// unless it says otherwise); in safetensors it may lie at any byte.
 struct TensorInfo {
   std::string name;
   DType dtype = DType::f32;
@@ -82,15 +83,20 @@ class ModelFile {
   virtual ~ModelFile() = default;
 
   /// Opens and validates. A directory is a hub folder: config.json (required) and its model.safetensors or
-  /// model.safetensors.index.json shards; tokenizer files are read by text/. `tokenizer_only` accepts a folder without weights.
+  /// model.safetensors.index.json shards; tokenizer files are read by text/. A folder without weights opens with no tensors.
+  /// Scales are not read here (that would read the whole file): check_finite of dequantise.hpp does, at load.
   /// Errors: not_found, io, bad_input (file, byte offset, key), unsupported (a known but unhandled tensor type).
   static Result<std::shared_ptr<const ModelFile>> open(const std::filesystem::path& path);
 
   virtual ModelFormat format() const noexcept = 0;
   virtual const std::filesystem::path& path() const noexcept = 0;
   virtual const Metadata& metadata() const noexcept = 0;       ///< GGUF only, else empty
-  /// config.json of a hub folder, else null. sibling_json("sentence_bert_config.json") reads another file beside it.
+  /// config.json of a hub folder, else null.
   virtual const Json& config() const noexcept = 0;
+  /// The hub folder itself, or the folder that the file lies in.
+  std::filesystem::path folder() const;
+  /// Another JSON file of folder(), "sentence_bert_config.json" say; nullopt where it does not exist. Errors: as read_json_file.
+  Result<std::optional<Json>> sibling_json(std::string_view name) const;
   virtual std::span<const TensorInfo> tensors() const noexcept = 0;  ///< in file order
   virtual const TensorInfo* find(std::string_view name) const noexcept = 0;
   /// Errors: bad_input naming the tensor when it is missing.
