@@ -6,6 +6,7 @@
 #include <ctime>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,15 +24,23 @@ struct ChatTemplateLimits {
   std::uint64_t max_range = 1'000'000;                ///< of range()
 };
 
+/// Keeps the keys' order, as the templates' own environment does: it shows in what tojson and items write.
+using OrderedJson = nlohmann::ordered_json;
+
 struct ChatTemplateInputs {
-  Json messages = Json::array();                      ///< as to_json(Message) gives them
-  Json tools;                                         ///< OpenAI tool array, or null
+  OrderedJson messages = OrderedJson::array();        ///< as template_messages() gives them
+  OrderedJson tools;                                  ///< OpenAI tool array, as template_tools() gives it, or null
   bool add_generation_prompt = true;
   std::string bos_token;
   std::string eos_token;
-  Json extra = Json::object();                        ///< further variables
+  OrderedJson extra = OrderedJson::object();          ///< further variables
   std::optional<std::time_t> now;                     ///< for strftime_now, UTC; unset = the clock
 };
+
+/// Messages as templates expect them: OpenAI's shape, but with tool calls' arguments as objects and absent content as "".
+OrderedJson template_messages(std::span<const Message> messages);
+/// Null for no tools: templates ask whether tools are there.
+OrderedJson template_tools(std::span<const ToolSpec> tools);
 
 /// Parsed once, rendered many times; immutable and thread-safe.
 class ChatTemplate {

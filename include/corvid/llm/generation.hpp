@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "corvid/base/cancellation.hpp"
@@ -17,7 +18,8 @@
 namespace corvid {
 
 /// How the next token is drawn. Order of application: logit bias, penalties, constraint mask, then, for temperature > 0,
-/// temperature, top-k, typical, top-p, min-p. Temperature 0 takes the best token.
+/// temperature, top-k, typical, top-p, min-p. Temperature 0 takes the best token (of equal ones, the lowest id).
+/// Log probabilities are those of the model's raw logits, before anything in this struct applies.
 struct SamplingParams {
   float temperature = 0.0f;             ///< ≥ 0
   int top_k = 0;                        ///< 0 = off

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -33,8 +36,13 @@ struct Message {
   std::string text() const;
 };
 
-/// JSON of the OpenAI chat shape ({"role","content",…}); text-only content is a string. Used for history and remote endpoints.
+/// JSON of the OpenAI chat shape ({"role","content",…}): text-only content is a string, tool calls carry their arguments as JSON
+/// text, media go as data URIs or base64. Beyond that shape, so that history loses nothing: a failed tool result has "is_error",
+/// and several tool results in one message are content parts of type "tool_result".
 Json to_json(const Message& message);
+/// The array that a remote endpoint takes: one message a tool result, nothing beyond the OpenAI shape.
+Json to_json(std::span<const Message> messages);
+/// Errors: bad_input with the key (missing or of a wrong type, base64, arguments that are no JSON object), unsupported (part type).
 Result<Message> message_from_json(const Json& json);
 
 struct ToolSpec {
@@ -42,6 +50,9 @@ struct ToolSpec {
   std::string description;
   Json parameters = Json::object();  ///< JSON Schema of the arguments
 };
+
+/// The OpenAI tool object: {"type":"function","function":{…}}.
+Json to_json(const ToolSpec& tool);
 
 struct ResponseFormat {
   enum class Kind : std::uint8_t { text, json_object, json_schema } kind = Kind::text;
