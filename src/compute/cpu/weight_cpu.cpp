@@ -1,0 +1,179 @@
+#include "cpu/weight_cpu.hpp"
+
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "op_checks.hpp"
+#include "weight_impl.hpp"
+
+namespace corvid::cpu {
+
+namespace {
+
+std::uint16_t half_at(const std::byte* p) {
+  std::uint16_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return bits;
+}
+bool bad_half(std::uint16_t bits) { return (bits & 0x7c00u) == 0x7c00u; }
+
+// Byte offsets in a block of the half-precision scales that must be finite.
+struct ScaleOffsets { std::size_t first, second; };
+constexpr std::size_t kNone = ~std::size_t{0};
+ScaleOffsets scale_offsets(DType dtype) {
+  switch (dtype) {
+    case DType::q8_0: case DType::q4_0: case DType::q5_0: return {0, kNone};
+    case DType::q4_1: case DType::q5_1: case DType::q4_k: case DType::q5_k: return {0, 2};
+    case DType::q2_k: return {80, 82};
+    case DType::q3_k: return {108, kNone};
+    case DType::q6_k: return {208, kNone};
+    default: return {kNone, kNone};
+  }
+}
+
+// The offset of the first value or block scale that is NaN or infinite, or kNone.
+std::size_t first_not_finite(const OpContext& ctx, DType dtype, std::span<const std::byte> bytes) {
+  const ScaleOffsets at = scale_offsets(dtype);
+  const std::size_t step = traits(dtype).block_bytes;
+  std::atomic<std::size_t> first{kNone};
+  detail::for_ranges(ctx, bytes.size() / step, std::size_t{1} << 16, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::byte* p = bytes.data() + i * step;
+      bool bad = false;
+      if (at.first != kNone) {
+        bad = bad_half(half_at(p + at.first)) || (at.second != kNone && bad_half(half_at(p + at.second)));
+      } else if (dtype == DType::f32) {
+        std::uint32_t bits;
+        std::memcpy(&bits, p, sizeof bits);
+        bad = (bits & 0x7f800000u) == 0x7f800000u;
+      } else if (dtype == DType::f16) {
+        bad = bad_half(half_at(p));
+      } else if (dtype == DType::bf16) {
+        bad = (half_at(p) & 0x7f80u) == 0x7f80u;
+      }
+      if (!bad) continue;
+      std::size_t seen = first.load();
+      while (i * step < seen && !first.compare_exchange_weak(seen, i * step)) {}
+      return;
+    }
+  });
+  return first.load();
+}
+
+bool float_dtype(DType d) { return d == DType::f32 || d == DType::f16 || d == DType::bf16; }
+
+std::vector<float> to_floats(DType dtype, const std::byte* p, std::size_t n) {
+  std::vector<float> out(n);
+  if (dtype == DType::f32) std::memcpy(out.data(), p, n * 4);
+  else for (std::size_t i = 0; i < n; ++i) {
+    const std::uint16_t bits = half_at(p + 2 * i);
+    out[i] = dtype == DType::f16 ? half_to_float(bits) : bfloat16_to_float(bits);
+  }
+  return out;
+}
+
+bool wants_bf16(const OpContext& ctx, DType dtype, WeightUse use) {
+  return use == WeightUse::matrix && ctx.precision == Precision::fast && (dtype == DType::f32 || dtype == DType::f16) &&
+         false;
+}
+
+void fill_bf16(const OpContext& ctx, Weight::Impl& w) {
+  w.bf16.resize(static_cast<std::size_t>(w.rows * w.cols));
+  const auto cols = static_cast<std::size_t>(w.cols);
+  detail::for_ranges(ctx, static_cast<std::size_t>(w.rows), 64, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const std::byte* p = w.row(static_cast<std::int64_t>(r));
+      for (std::size_t c = 0; c < cols; ++c) {
+        float value;
+        if (w.dtype == DType::f32) std::memcpy(&value, p + 4 * c, 4);
+        else value = half_to_float(half_at(p + 2 * c));
+        w.bf16[r * cols + c] = float_to_bfloat16(value);
+      }
+    }
+  });
+}
+
+Error in_tensor(Error error, const TensorInfo& tensor) { return std::move(error).at_file(tensor.file).at_key(tensor.name); }
+
+}  // namespace
+
+Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelFile> file, const TensorInfo& tensor,
+                              WeightUse use, MemoryBudget& budget) {
+  const DType dtype = tensor.dtype;
+  const std::size_t want_rank = use == WeightUse::vector ? 1 : 2;
+  if (tensor.shape.size() != want_rank) {
+    return fail(in_tensor(Error::bad_input("tensor has " + std::to_string(tensor.shape.size()) + " dimensions where " +
+                                           std::to_string(want_rank) + " are needed"), tensor).at_offset(tensor.file_offset));
+  }
+  if (!float_dtype(dtype) && (use == WeightUse::vector || !is_quantised(dtype))) {
+    return fail(in_tensor(Error::unsupported(std::string("a ") + (use == WeightUse::vector ? "vector" : "matrix") + " weight of type " +
+                                             std::string(traits(dtype).name) + " on the CPU"), tensor));
+  }
+  auto impl = std::make_shared<Weight::Impl>();
+  impl->rows = want_rank == 2 ? tensor.shape[0] : 1;
+  impl->cols = tensor.shape.back();
+  if (impl->rows <= 0 || impl->cols <= 0) return fail(in_tensor(Error::bad_input("tensor is empty"), tensor).at_offset(tensor.file_offset));
+  impl->dtype = dtype;
+  impl->device = ctx.device;
+  impl->use = use;
+  CORVID_TRY(const std::uint64_t row_bytes, bytes_of(dtype, static_cast<std::uint64_t>(impl->cols)));
+  if (row_bytes > std::numeric_limits<std::uint64_t>::max() / static_cast<std::uint64_t>(impl->rows) ||
+      row_bytes * static_cast<std::uint64_t>(impl->rows) != tensor.bytes.size()) {
+    return fail(in_tensor(Error::bad_input("tensor holds " + std::to_string(tensor.bytes.size()) + " bytes, which is not its shape's size"),
+                          tensor).at_offset(tensor.file_offset));
+  }
+  impl->row_bytes = row_bytes;
+  const auto elements = static_cast<std::uint64_t>(impl->rows) * static_cast<std::uint64_t>(impl->cols);
+  const std::size_t alignment = dtype == DType::f32 ? 4 : 2;
+  const bool misaligned = reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignment != 0;
+  const bool bf16 = wants_bf16(ctx, dtype, use);
+  std::uint64_t owned = use == WeightUse::vector ? elements * 4 : (bf16 ? elements * 2 : 0) + (misaligned ? tensor.bytes.size() : 0);
+  const std::uint64_t mapped = use == WeightUse::vector ? 0 : tensor.bytes.size();
+  auto reserved = budget.reserve(owned + mapped, "weights");
+  if (!reserved) return fail(in_tensor(reserved.error(), tensor));
+  impl->reservation = std::move(*reserved);
+  impl->resident_bytes = owned;
+  if (const std::size_t at = first_not_finite(ctx, dtype, tensor.bytes); at != kNone) {
+    return fail(in_tensor(Error::bad_input("a weight or block scale is NaN or infinite; the file is damaged, fetch it again"), tensor)
+                    .at_offset(tensor.file_offset + at));
+  }
+  if (use == WeightUse::vector) {
+    impl->values = to_floats(dtype, tensor.bytes.data(), static_cast<std::size_t>(elements));
+    return Weight(std::move(impl));
+  }
+  if (misaligned) {
+    impl->owned.assign(tensor.bytes.begin(), tensor.bytes.end());
+    impl->data = impl->owned.data();
+  } else {
+    impl->file = std::move(file);
+    impl->data = tensor.bytes.data();
+  }
+  if (bf16) fill_bf16(ctx, *impl);
+  return Weight(std::move(impl));
+}
+
+Result<Weight> make_weight(const OpContext& ctx, std::span<const float> values, std::int64_t rows, std::int64_t cols,
+                           WeightUse use, MemoryBudget& budget) {
+  auto impl = std::make_shared<Weight::Impl>();
+  impl->rows = rows;
+  impl->cols = cols;
+  impl->device = ctx.device;
+  impl->use = use;
+  impl->row_bytes = static_cast<std::size_t>(cols) * 4;
+  const bool bf16 = wants_bf16(ctx, DType::f32, use);
+  impl->resident_bytes = values.size_bytes() + (bf16 ? values.size() * 2 : 0);
+  CORVID_TRY(impl->reservation, budget.reserve(impl->resident_bytes, "weights"));
+  if (use == WeightUse::vector) {
+    impl->values.assign(values.begin(), values.end());
+    return Weight(std::move(impl));
+  }
+  const auto bytes = std::as_bytes(values);
+  impl->owned.assign(bytes.begin(), bytes.end());
+  impl->data = impl->owned.data();
+  if (bf16) fill_bf16(ctx, *impl);
+  return Weight(std::move(impl));
+}
+
+}  // namespace corvid::cpu

@@ -1,0 +1,31 @@
+// What a Weight holds on the CPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "corvid/compute/weight.hpp"
+
+namespace corvid {
+
+struct Weight::Impl {
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  DType dtype = DType::f32;
+  Device device{};
+  WeightUse use = WeightUse::matrix;
+  std::shared_ptr<const ModelFile> file;   // keeps `data` mapped; null when the bytes are owned
+  const std::byte* data = nullptr;         // [rows, cols] of dtype, row_bytes apart, aligned for dtype's scalars
+  std::size_t row_bytes = 0;
+  std::vector<std::byte> owned;            // behind `data` when not mapped
+  std::vector<float> values;               // a vector's f32 values, [cols]
+  std::vector<std::uint16_t> bf16;         // [rows, cols]: a float matrix rounded for Precision::fast, or empty
+  std::uint64_t resident_bytes = 0;
+  Reservation reservation;
+
+  const std::byte* row(std::int64_t i) const { return data + static_cast<std::size_t>(i) * row_bytes; }
+};
+
+}  // namespace corvid
