@@ -49,6 +49,7 @@ class MemoryBudget {
   std::vector<std::pair<std::string, std::uint64_t>> by_owner() const;
 
  private:
+  friend class Reservation;
   struct State;
   std::shared_ptr<State> state_;
 };

@@ -1,0 +1,66 @@
+#include "corvid/runtime/runtime.hpp"
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <optional>
+#include <thread>
+
+#include "machine.hpp"
+
+namespace corvid {
+namespace {
+
+// Blocking work waits on disks, sockets and other processes: a few threads more than cores keep it flowing.
+constexpr std::size_t kBlockingThreads = 8;
+
+}  // namespace
+
+struct Runtime::State {
+  explicit State(RuntimeOptions options)
+      : log(std::move(options.log)),
+        pool(options.threads),
+        memory(options.memory_budget_bytes != 0 ? options.memory_budget_bytes : usable_memory_bytes()),
+        blocking(kBlockingThreads) {
+    if (options.io_context) {
+      io = options.io_context;
+      return;
+    }
+    own_io.emplace(1);
+    io = &*own_io;
+    guard.emplace(own_io->get_executor());
+    thread = std::thread([this] { own_io->run(); });
+  }
+  ~State() {
+    blocking.join();
+    guard.reset();
+    if (own_io) own_io->stop();
+    if (thread.joinable()) thread.join();
+  }
+
+  LogSink log;
+  ComputePool pool;
+  MemoryBudget memory;
+  Metrics metrics;
+  boost::asio::thread_pool blocking;
+  std::optional<boost::asio::io_context> own_io;
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard;
+  std::thread thread;
+  boost::asio::io_context* io = nullptr;
+};
+
+Runtime::Runtime(RuntimeOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+Runtime::~Runtime() = default;
+
+boost::asio::io_context& Runtime::io_context() noexcept { return *state_->io; }
+ComputePool& Runtime::pool() noexcept { return state_->pool; }
+boost::asio::thread_pool& Runtime::blocking_pool() noexcept { return state_->blocking; }
+MemoryBudget& Runtime::memory() noexcept { return state_->memory; }
+Metrics& Runtime::metrics() noexcept { return state_->metrics; }
+
+void Runtime::log(LogLevel level, std::string_view component, std::string_view message) noexcept {
+  if (state_->log) state_->log(level, component, message);
+}
+
+}  // namespace corvid
