@@ -1,22 +1,45 @@
 // The optimised CPU members. Arguments are checked by the callers (<op>.cpp).
 #pragma once
 
+#include <atomic>
+#include <cstddef>
+
 #include "corvid/compute/ops.hpp"
-#include "ref/reference.hpp"
 
 namespace corvid::cpu {
 
-inline void linear(const OpContext&, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate) { ref::linear(x, w, bias, y, accumulate); }
-inline void embedding(const OpContext&, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate) { ref::embedding(ids, table, scale, y, accumulate); }
-inline void rms_norm(const OpContext&, ConstTensorView x, const float* gain, float eps, TensorView y, float gain_offset) { ref::rms_norm(x, gain, eps, y, gain_offset); }
-inline void layer_norm(const OpContext&, ConstTensorView x, const float* gain, const float* bias, float eps, TensorView y) { ref::layer_norm(x, gain, bias, eps, y); }
-inline void gated_activation(const OpContext&, ops::Activation act, ConstTensorView gate, ConstTensorView up, TensorView y) { ref::gated_activation(act, gate, up, y); }
-inline void activation(const OpContext&, ops::Activation act, ConstTensorView x, TensorView y) { ref::activation(act, x, y); }
-inline void rope(const OpContext&, const ops::RopeParams& params, ConstTensorView positions, TensorView x) { ref::rope(params, positions, x); }
-inline void pool_rows(const OpContext&, ops::Pooling pooling, ConstTensorView row_offsets, ConstTensorView x, TensorView y) { ref::pool_rows(pooling, row_offsets, x, y); }
-inline void kv_append(const OpContext&, const ops::RaggedRows& rows, ConstTensorView k, ConstTensorView v, ops::PagedKv kv) { ref::kv_append(rows, k, v, kv); }
-inline void paged_attention(const OpContext&, const ops::AttentionParams& params, const ops::RaggedRows& rows, ConstTensorView q, ops::PagedKv kv, TensorView y) { ref::paged_attention(params, rows, q, kv, y); }
-inline void encoder_attention(const OpContext&, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k, ConstTensorView v, TensorView y) { ref::encoder_attention(scale, row_offsets, q, k, v, y); }
-inline void scan_top_k(const OpContext&, ConstTensorView queries, ConstTensorView vectors, ConstTensorView allowed, TensorView row_ids, TensorView scores) { ref::scan_top_k(queries, vectors, allowed, row_ids, scores); }
+void linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate);
+void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate);
+void rms_norm(const OpContext& ctx, ConstTensorView x, const float* gain, float eps, TensorView y, float gain_offset);
+void layer_norm(const OpContext& ctx, ConstTensorView x, const float* gain, const float* bias, float eps, TensorView y);
+void gated_activation(const OpContext& ctx, ops::Activation act, ConstTensorView gate, ConstTensorView up, TensorView y);
+void activation(const OpContext& ctx, ops::Activation act, ConstTensorView x, TensorView y);
+void rope(const OpContext& ctx, const ops::RopeParams& params, ConstTensorView positions, TensorView x);
+void pool_rows(const OpContext& ctx, ops::Pooling pooling, ConstTensorView row_offsets, ConstTensorView x, TensorView y);
+void kv_append(const OpContext& ctx, const ops::RaggedRows& rows, ConstTensorView k, ConstTensorView v, ops::PagedKv kv);
+void paged_attention(const OpContext& ctx, const ops::AttentionParams& params, const ops::RaggedRows& rows, ConstTensorView q, ops::PagedKv kv, TensorView y);
+void encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k, ConstTensorView v, TensorView y);
+void scan_top_k(const OpContext& ctx, ConstTensorView queries, ConstTensorView vectors, ConstTensorView allowed, TensorView row_ids, TensorView scores);
+
+/// Threads that for_threads would use: how much scratch to allocate before the loop (pool bodies must not throw).
+inline std::size_t thread_count(const OpContext& ctx) {
+  return ctx.pool ? static_cast<std::size_t>(ctx.pool->threads()) : 1;
+}
+
+/// body(thread, begin, end) over pieces of [0, n); one thread alone when there is no more than one piece.
+template <class Body>
+void for_threads(const OpContext& ctx, std::size_t n, std::size_t grain, Body&& body) {
+  if (n == 0) return;
+  if (!ctx.pool || n <= grain || ctx.pool->threads() == 1) return body(std::size_t{0}, std::size_t{0}, n);
+  std::atomic<std::size_t> next{0};
+  ctx.pool->run([&](int index, int) {
+    for (std::size_t begin; (begin = next.fetch_add(grain)) < n;) {
+      body(static_cast<std::size_t>(index), begin, begin + grain < n ? begin + grain : n);
+    }
+  });
+}
+
+/// Rows a piece should have so that a piece is worth handing to a thread (about 20 µs of simple arithmetic).
+inline std::size_t grain_for(std::size_t work_per_row) { return 1 + 32768 / (work_per_row + 1); }
 
 }  // namespace corvid::cpu

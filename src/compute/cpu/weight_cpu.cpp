@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "cpu/kernels.hpp"
 #include "op_checks.hpp"
 #include "weight_impl.hpp"
 
@@ -76,7 +77,7 @@ std::vector<float> to_floats(DType dtype, const std::byte* p, std::size_t n) {
 
 bool wants_bf16(const OpContext& ctx, DType dtype, WeightUse use) {
   return use == WeightUse::matrix && ctx.precision == Precision::fast && (dtype == DType::f32 || dtype == DType::f16) &&
-         false;
+         kernels().dot_bf16 != nullptr;
 }
 
 void fill_bf16(const OpContext& ctx, Weight::Impl& w) {

@@ -1,14 +1,18 @@
+#include <span>
+#include <stdexcept>
 #include <vector>
 
+#include "corvid/tensor/dequantise.hpp"
 #include "op_checks.hpp"
-#include "ref/dequantise_ref.hpp"
 #include "ref/reference.hpp"
 #include "weight_impl.hpp"
 
 namespace corvid::ref {
 
 void weight_row(const Weight& w, std::int64_t row, float* out) {
-  dequantise_row(w.dtype(), w.impl().row(row), static_cast<std::size_t>(w.cols()), out);
+  const Weight::Impl& impl = w.impl();
+  const std::span values(out, static_cast<std::size_t>(impl.cols));
+  if (auto done = dequantise(impl.dtype, {impl.row(row), impl.row_bytes}, values); !done) throw std::logic_error(done.error().describe());
 }
 
 void linear(ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate) {

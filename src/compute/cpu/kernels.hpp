@@ -1,0 +1,63 @@
+// The inner loops of the CPU members, one table an instruction set. Every table is compiled from kernels.inc.
+//
+// A matrix row of a block format is unpacked to int8 quants with a scale and a minimum each 16 elements: w = scale * q + min.
+// One integer dot product then serves all formats, and several activation rows share an unpacked row.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace corvid::cpu {
+
+/// An activation row quantised in blocks of 32. Lengths are padded with zeros to a multiple of 64 elements.
+struct QuantisedRow {
+  const std::int8_t* q;   // [n64]
+  const float* scale;     // [n64 / 16]
+  const float* sum;       // [n64 / 16]: scale * sum of the group's quants
+};
+
+/// Order of KernelTable::unpack.
+enum BlockFormat { kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ2K, kQ3K, kQ4K, kQ5K, kQ6K, kBlockFormats };
+
+using UnpackRow = void (*)(const std::uint8_t* blocks, std::size_t n, std::int8_t* q, float* scale, float* min);
+
+/// Sums are taken in an order that depends on n alone, never on how many rows a call has.
+struct KernelTable {
+  void (*quantise_row)(const float* x, std::size_t n, std::int8_t* q, float* scale, float* sum);  // writes n64 elements
+  UnpackRow unpack[kBlockFormats];
+  /// out[i] = row i · w, over n64 elements.
+  void (*dot_i8)(std::size_t n64, const std::int8_t* q, const float* scale, const float* min, const QuantisedRow* rows, std::size_t count, float* out);
+  /// out[i] = scale * q + min. Quants are as this table's unpack wrote them.
+  void (*expand)(std::size_t n, const std::int8_t* q, const float* scale, const float* min, float* out);
+  void (*half_to_f32)(const std::uint16_t* x, std::size_t n, float* y);
+  void (*f32_to_half)(const float* x, std::size_t n, std::uint16_t* y);
+  void (*bf16_to_f32)(const std::uint16_t* x, std::size_t n, float* y);
+  void (*f32_to_bf16)(const float* x, std::size_t n, std::uint16_t* y);
+  void (*dot_f32)(std::size_t n, const float* w, const float* const* rows, std::size_t count, float* out);
+  /// bf16 products summed in f32; null where the machine has no such instruction.
+  void (*dot_bf16)(std::size_t n, const std::uint16_t* w, const std::uint16_t* const* rows, std::size_t count, float* out);
+  void (*rms_norm)(const float* x, std::size_t n, const float* gain, float eps, float gain_offset, float* y);
+  void (*layer_norm)(const float* x, std::size_t n, const float* gain, const float* bias, float eps, float* y);
+  /// y = act(x) * up, or act(x) when up is null. `act` numbers ops::Activation.
+  void (*activate)(int act, const float* x, const float* up, std::size_t n, float* y);
+  /// out[p] = scale * (q · k[p]) for `count` rows `stride` elements apart, f16 when half.
+  void (*scores)(const float* q, const void* k, std::size_t stride, bool half, std::size_t count, std::size_t d, float scale, float* out);
+  /// s becomes exp(s - max); returns the sum.
+  float (*softmax_terms)(float* s, std::size_t n);
+  /// acc += sum of w[p] * v[p].
+  void (*weighted_sum)(const float* w, const void* v, std::size_t stride, bool half, std::size_t count, std::size_t d, float* acc);
+  void (*axpy)(float a, const float* x, std::size_t n, float* y);  // y += a * x
+};
+
+/// The table of the level in use; chosen at the first call (see simd_level.cpp), changed only by tests.
+const KernelTable& kernels() noexcept;
+
+extern const KernelTable kScalarKernels;
+extern const KernelTable kAvx2Kernels;
+extern const KernelTable kAvx512Kernels;
+extern const KernelTable kAvx512VnniKernels;
+extern const KernelTable kAvx512Bf16Kernels;
+extern const KernelTable kNeonKernels;
+extern const KernelTable kDotprodKernels;
+
+}  // namespace corvid::cpu

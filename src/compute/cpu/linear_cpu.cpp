@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "cpu/kernels.hpp"
+#include "cpu/optimised.hpp"
+#include "op_checks.hpp"
+#include "weight_impl.hpp"
+
+namespace corvid::cpu {
+
+namespace {
+
+std::optional<BlockFormat> block_format(DType dtype) {
+  switch (dtype) {
+    case DType::q8_0: return kQ8_0;
+    case DType::q4_0: return kQ4_0;
+    case DType::q4_1: return kQ4_1;
+    case DType::q5_0: return kQ5_0;
+    case DType::q5_1: return kQ5_1;
+    case DType::q2_k: return kQ2K;
+    case DType::q3_k: return kQ3K;
+    case DType::q4_k: return kQ4K;
+    case DType::q5_k: return kQ5K;
+    case DType::q6_k: return kQ6K;
+    default: return std::nullopt;
+  }
+}
+
+const std::uint8_t* bytes_at(const Weight::Impl& w, std::size_t row) {
+  return reinterpret_cast<const std::uint8_t*>(w.row(static_cast<std::int64_t>(row)));
+}
+
+std::size_t padded(std::size_t n) { return (n + 63) / 64 * 64; }
+
+// An unpacked weight row; zero beyond n.
+struct UnpackBuffer {
+  explicit UnpackBuffer(std::size_t n)
+      : q(new std::int8_t[padded(n)]()), scale(new float[padded(n) / 16]()), min(new float[padded(n) / 16]()) {}
+  std::unique_ptr<std::int8_t[]> q;
+  std::unique_ptr<float[]> scale, min;
+};
+
+// The dequantised row o of any dtype as f32; may point into the weight.
+const float* row_as_f32(const KernelTable& k, const Weight::Impl& w, std::optional<BlockFormat> format, std::size_t o, UnpackBuffer& u, float* buffer) {
+  const auto n = static_cast<std::size_t>(w.cols);
+  const std::uint8_t* bytes = bytes_at(w, o);
+  if (w.dtype == DType::f32) return reinterpret_cast<const float*>(bytes);
+  if (w.dtype == DType::f16) {
+    k.half_to_f32(reinterpret_cast<const std::uint16_t*>(bytes), n, buffer);
+  } else if (w.dtype == DType::bf16) {
+    k.bf16_to_f32(reinterpret_cast<const std::uint16_t*>(bytes), n, buffer);
+  } else {
+    k.unpack[*format](bytes, n, u.q.get(), u.scale.get(), u.min.get());
+    k.expand(n, u.q.get(), u.scale.get(), u.min.get(), buffer);
+  }
+  return buffer;
+}
+
+struct Output {
+  const float* bias;
+  TensorView y;
+  bool accumulate;
+
+  // One output column: the products of one weight row with rows [0, count).
+  void store(std::size_t column, const float* values, std::size_t count) const {
+    const float b = bias ? bias[column] : 0.0f;
+    float* out = y.as<float>() + column;
+    for (std::size_t r = 0; r < count; ++r, out += y.stride(0)) *out = accumulate ? *out + (values[r] + b) : values[r] + b;
+  }
+};
+
+// Weight rows in pieces, each against every activation row. product(thread, column, values) fills values[rows].
+template <class Product>
+void for_columns(const OpContext& ctx, std::size_t columns, std::size_t rows, std::size_t n, const Output& out, Product&& product) {
+  const std::unique_ptr<float[]> values(new float[thread_count(ctx) * rows]);
+  // Pieces of whole cache lines of y, so that threads do not write to each other's.
+  const std::size_t grain = (grain_for(n * rows / 4) + 15) / 16 * 16;
+  for_threads(ctx, columns, grain, [&](std::size_t thread, std::size_t begin, std::size_t end) {
+    float* mine = values.get() + thread * rows;
+    for (std::size_t o = begin; o < end; ++o) {
+      product(thread, o, mine);
+      out.store(o, mine, rows);
+    }
+  });
+}
+
+void linear_i8(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, BlockFormat format, const Output& out) {
+  const auto n = static_cast<std::size_t>(w.cols), n64 = padded(n), groups = n64 / 16, rows = static_cast<std::size_t>(x.dim(0));
+  const std::unique_ptr<std::int8_t[]> q(new std::int8_t[rows * n64]);
+  const std::unique_ptr<float[]> factors(new float[rows * groups * 2]);
+  std::vector<QuantisedRow> quantised(rows);
+  for_threads(ctx, rows, grain_for(n * 4), [&](std::size_t, std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      float* scale = factors.get() + r * groups * 2;
+      k.quantise_row(detail::row_at(x, static_cast<std::int64_t>(r)), n, q.get() + r * n64, scale, scale + groups);
+      quantised[r] = {q.get() + r * n64, scale, scale + groups};
+    }
+  });
+  std::vector<UnpackBuffer> buffers;
+  for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
+  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, float* values) {
+    UnpackBuffer& u = buffers[thread];
+    k.unpack[format](bytes_at(w, o), n, u.q.get(), u.scale.get(), u.min.get());
+    k.dot_i8(n64, u.q.get(), u.scale.get(), u.min.get(), quantised.data(), rows, values);
+  });
+}
+
+void linear_bf16(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, const std::uint16_t* matrix, const Output& out) {
+  const auto n = static_cast<std::size_t>(w.cols), rows = static_cast<std::size_t>(x.dim(0));
+  const std::unique_ptr<std::uint16_t[]> rounded(new std::uint16_t[rows * n]);
+  std::vector<const std::uint16_t*> inputs(rows);
+  for_threads(ctx, rows, grain_for(n * 2), [&](std::size_t, std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      k.f32_to_bf16(detail::row_at(x, static_cast<std::int64_t>(r)), n, rounded.get() + r * n);
+      inputs[r] = rounded.get() + r * n;
+    }
+  });
+  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out,
+              [&](std::size_t, std::size_t o, float* values) { k.dot_bf16(n, matrix + o * n, inputs.data(), rows, values); });
+}
+
+void linear_f32(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, const Output& out) {
+  const auto n = static_cast<std::size_t>(w.cols), rows = static_cast<std::size_t>(x.dim(0));
+  std::vector<const float*> inputs(rows);
+  for (std::size_t r = 0; r < rows; ++r) inputs[r] = detail::row_at(x, static_cast<std::int64_t>(r));
+  const auto format = block_format(w.dtype);
+  std::vector<UnpackBuffer> buffers;
+  for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
+  const std::unique_ptr<float[]> expanded(new float[thread_count(ctx) * n]);
+  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, float* values) {
+    k.dot_f32(n, row_as_f32(k, w, format, o, buffers[thread], expanded.get() + thread * n), inputs.data(), rows, values);
+  });
+}
+
+}  // namespace
+
+void linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate) {
+  const KernelTable& k = kernels();
+  const Weight::Impl& impl = w.impl();
+  const Output out{bias ? bias.vector().as<const float>() : nullptr, y, accumulate};
+  if (ctx.precision == Precision::fast) {
+    if (const auto format = block_format(impl.dtype)) return linear_i8(ctx, k, x, impl, *format, out);
+    if (k.dot_bf16 && !impl.bf16.empty()) return linear_bf16(ctx, k, x, impl, impl.bf16.data(), out);
+    if (k.dot_bf16 && impl.dtype == DType::bf16) {
+      return linear_bf16(ctx, k, x, impl, reinterpret_cast<const std::uint16_t*>(impl.data), out);
+    }
+  }
+  linear_f32(ctx, k, x, impl, out);
+}
+
+void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate) {
+  const KernelTable& k = kernels();
+  const Weight::Impl& impl = table.impl();
+  const auto n = static_cast<std::size_t>(impl.cols);
+  const auto format = block_format(impl.dtype);
+  std::vector<UnpackBuffer> buffers;
+  for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
+  const std::unique_ptr<float[]> expanded(new float[thread_count(ctx) * n]);
+  for_threads(ctx, static_cast<std::size_t>(ids.dim(0)), grain_for(n * 2), [&](std::size_t thread, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto id = static_cast<std::size_t>(ids.as<const std::int32_t>()[i]);
+      const float* row = row_as_f32(k, impl, format, id, buffers[thread], expanded.get() + thread * n);
+      float* out = detail::row_at(y, static_cast<std::int64_t>(i));
+      for (std::size_t c = 0; c < n; ++c) out[c] = (accumulate ? out[c] : 0.0f) + scale * row[c];
+    }
+  });
+}
+
+}  // namespace corvid::cpu
