@@ -1,0 +1,332 @@
+// One body over op × dtype × instruction set: the optimised members against the readable references.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "corvid/compute/ops.hpp"
+#include "src/compute/cpu/simd_level.hpp"
+#include "support/catch.hpp"
+
+using namespace corvid;
+
+namespace {
+
+constexpr DType kMatrixTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0,
+                                  DType::q5_1, DType::q2_k, DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k};
+
+struct Machine {
+  std::mt19937 random{7};
+  ComputePool pool{3};
+  MemoryBudget budget{std::uint64_t{1} << 30};
+
+  OpContext context(Precision precision, OpPath path = OpPath::optimised, bool parallel = true) {
+    OpContext ctx;
+    ctx.precision = precision;
+    ctx.path = path;
+    ctx.pool = parallel ? &pool : nullptr;
+    return ctx;
+  }
+  std::vector<float> floats(std::int64_t n, float scale = 1) {
+    std::normal_distribution<float> normal(0, scale);
+    std::vector<float> values(static_cast<std::size_t>(n));
+    for (float& v : values) v = normal(random);
+    return values;
+  }
+  // Random stored bytes of a dtype whose scales are finite and of ordinary size.
+  std::vector<std::byte> stored(DType dtype, std::int64_t rows, std::int64_t cols) {
+    const auto size = static_cast<std::size_t>(bytes_of(dtype, static_cast<std::uint64_t>(rows * cols)).value());
+    std::vector<std::byte> bytes(size);
+    if (!is_quantised(dtype)) {
+      const auto values = floats(rows * cols);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const std::uint16_t bits = dtype == DType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
+        if (dtype == DType::f32) std::memcpy(bytes.data() + 4 * i, &values[i], 4);
+        else std::memcpy(bytes.data() + 2 * i, &bits, 2);
+      }
+      return bytes;
+    }
+    for (auto& b : bytes) b = static_cast<std::byte>(random());
+    const std::size_t step = traits(dtype).block_bytes;
+    std::vector<std::size_t> scales{0};
+    if (dtype == DType::q4_1 || dtype == DType::q5_1 || dtype == DType::q4_k || dtype == DType::q5_k) scales = {0, 2};
+    if (dtype == DType::q2_k) scales = {80, 82};
+    if (dtype == DType::q3_k) scales = {108};
+    if (dtype == DType::q6_k) scales = {208};
+    for (std::size_t block = 0; block < size; block += step) {
+      for (std::size_t at : scales) {
+        const std::uint16_t bits = float_to_half(0.01f * (1.0f + static_cast<float>(random() % 100) / 50.0f));
+        std::memcpy(bytes.data() + block + at, &bits, 2);
+      }
+    }
+    return bytes;
+  }
+  Result<Weight> prepare(const OpContext& ctx, DType dtype, std::int64_t rows, std::int64_t cols, const std::vector<std::byte>& bytes) {
+    TensorInfo info;
+    info.name = "weight";
+    info.dtype = dtype;
+    info.shape = {rows, cols};
+    info.bytes = bytes;
+    info.file_offset = 1000;
+    return prepare_weight(ctx, nullptr, info, WeightUse::matrix, budget);
+  }
+  Weight vector(const std::vector<float>& values) {
+    return make_weight(context(Precision::f32), values, 1, static_cast<std::int64_t>(values.size()), WeightUse::vector, budget).value();
+  }
+};
+
+ConstTensorView view(const std::vector<float>& v, std::int64_t rows, std::int64_t cols) { return ConstTensorView(v.data(), DType::f32, {rows, cols}); }
+TensorView view(std::vector<float>& v, std::int64_t rows, std::int64_t cols) { return TensorView(v.data(), DType::f32, {rows, cols}); }
+TensorView view(std::vector<float>& v, std::int64_t a, std::int64_t b, std::int64_t c) { return TensorView(v.data(), DType::f32, {a, b, c}); }
+ConstTensorView ints(const std::vector<std::int32_t>& v) { return ConstTensorView(v.data(), DType::i32, {static_cast<std::int64_t>(v.size())}); }
+
+// |a - b| relative to the reference's root mean square.
+double worst(const std::vector<float>& a, const std::vector<float>& reference) {
+  double square = 0, top = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!std::isfinite(a[i])) return std::numeric_limits<double>::infinity();
+    square += double(reference[i]) * double(reference[i]);
+    top = std::max(top, std::abs(double(a[i]) - double(reference[i])));
+  }
+  return top / (std::sqrt(square / double(std::max<std::size_t>(a.size(), 1))) + 1e-30);
+}
+
+template <class Body>
+void at_each_level(Body&& body) {
+  const SimdLevel before = simd_level();
+  for (SimdLevel level : available_simd_levels()) {
+    cpu::override_simd_level(level);
+    INFO("level " << to_string(level));
+    body();
+  }
+  cpu::override_simd_level(before);
+}
+
+}  // namespace
+
+TEST_CASE("linear agrees with its reference for every dtype, precision and instruction set") {
+  Machine m;
+  for (DType dtype : kMatrixTypes) {
+    const std::int64_t cols = is_quantised(dtype) ? (traits(dtype).block_elements == 256 ? 512 : 160) : 173, rows = 37, n = 6;
+    const auto bytes = m.stored(dtype, rows, cols);
+    const auto x = m.floats(n * (cols + 3));
+    ConstTensorView strided(x.data(), DType::f32, {n, cols});
+    strided.strides[0] = cols + 3;
+    const Weight bias = m.vector(m.floats(rows));
+    const auto start = m.floats(n * rows);
+    at_each_level([&] {
+      for (Precision precision : {Precision::f32, Precision::fast}) {
+        INFO("dtype " << traits(dtype).name << (precision == Precision::fast ? " fast" : " f32"));
+        const Weight w = m.prepare(m.context(precision), dtype, rows, cols, bytes).value();
+        auto y = start, expected = start;
+        REQUIRE(ops::linear(m.context(precision), strided, w, bias, view(y, n, rows), true));
+        REQUIRE(ops::linear(m.context(precision, OpPath::reference), strided, w, bias, view(expected, n, rows), true));
+        CHECK(worst(y, expected) < (precision == Precision::fast ? 3e-2 : 1e-5));
+      }
+    });
+  }
+}
+
+TEST_CASE("a row of linear is the same bits whatever the number of rows and threads") {
+  Machine m;
+  for (DType dtype : kMatrixTypes) {
+    const std::int64_t cols = is_quantised(dtype) ? (traits(dtype).block_elements == 256 ? 768 : 224) : 203, rows = 70, n = 13;
+    const auto bytes = m.stored(dtype, rows, cols);
+    const auto x = m.floats(n * cols);
+    at_each_level([&] {
+      for (Precision precision : {Precision::f32, Precision::fast}) {
+        INFO("dtype " << traits(dtype).name << (precision == Precision::fast ? " fast" : " f32"));
+        const Weight w = m.prepare(m.context(precision), dtype, rows, cols, bytes).value();
+        std::vector<float> all(static_cast<std::size_t>(n * rows)), some = all;
+        REQUIRE(ops::linear(m.context(precision), view(x, n, cols), w, {}, view(all, n, rows)));
+        for (std::int64_t begin = 0, count = 1; begin < n; begin += count, count = std::min<std::int64_t>(count + 2, n - begin)) {
+          REQUIRE(ops::linear(m.context(precision, OpPath::optimised, count % 3 == 0), view(x, n, cols).rows(begin, count), w, {},
+                              view(some, n, rows).rows(begin, count)));
+        }
+        CHECK(std::memcmp(all.data(), some.data(), all.size() * sizeof(float)) == 0);
+      }
+    });
+  }
+}
+
+TEST_CASE("embedding gathers and accumulates rows of every dtype") {
+  Machine m;
+  for (DType dtype : kMatrixTypes) {
+    const std::int64_t cols = 256, rows = 9;
+    const auto bytes = m.stored(dtype, rows, cols);  // mapped, not copied: outlives the weight
+    const Weight table = m.prepare(m.context(Precision::fast), dtype, rows, cols, bytes).value();
+    const std::vector<std::int32_t> ids{8, 0, 3, 3};
+    const auto start = m.floats(4 * cols);
+    at_each_level([&] {
+      INFO(traits(dtype).name);
+      auto y = start, expected = start;
+      REQUIRE(ops::embedding(m.context(Precision::fast), ints(ids), table, 1.5f, view(y, 4, cols), true));
+      REQUIRE(ops::embedding(m.context(Precision::fast, OpPath::reference), ints(ids), table, 1.5f, view(expected, 4, cols), true));
+      CHECK(worst(y, expected) < 1e-6);
+    });
+  }
+  const auto bytes = m.stored(DType::f32, 2, 4);
+  const Weight table = m.prepare(m.context(Precision::f32), DType::f32, 2, 4, bytes).value();
+  std::vector<float> y(4);
+  CHECK_THROWS_AS(ops::embedding(m.context(Precision::f32), ints({2}), table, 1, view(y, 1, 4)), std::invalid_argument);
+}
+
+TEST_CASE("norms, activations, rope and pooling agree with their references") {
+  Machine m;
+  const OpContext fast = m.context(Precision::fast), reference = m.context(Precision::fast, OpPath::reference);
+  at_each_level([&] {
+    for (std::int64_t d : {1, 7, 64, 131}) {
+      INFO("width " << d);
+      const std::int64_t n = 5;
+      const auto x = m.floats(n * d, 3), up = m.floats(n * d);
+      const Weight gain = m.vector(m.floats(d)), bias = m.vector(m.floats(d));
+      auto y = x, expected = x;
+      REQUIRE(ops::rms_norm(fast, view(y, n, d), gain, 1e-5f, view(y, n, d), 1));  // in place
+      REQUIRE(ops::rms_norm(reference, view(x, n, d), gain, 1e-5f, view(expected, n, d), 1));
+      CHECK(worst(y, expected) < 1e-5);
+      if (d > 1) {
+        REQUIRE(ops::layer_norm(fast, view(x, n, d), gain, bias, 1e-5f, view(y, n, d)));
+        REQUIRE(ops::layer_norm(reference, view(x, n, d), gain, bias, 1e-5f, view(expected, n, d)));
+        CHECK(worst(y, expected) < 1e-5);
+      }
+      for (auto act : {ops::Activation::silu, ops::Activation::gelu_erf, ops::Activation::gelu_tanh, ops::Activation::relu}) {
+        INFO("activation " << int(act));
+        REQUIRE(ops::gated_activation(fast, act, view(x, n, d), view(up, n, d), view(y, n, d)));
+        REQUIRE(ops::gated_activation(reference, act, view(x, n, d), view(up, n, d), view(expected, n, d)));
+        CHECK(worst(y, expected) < 1e-5);
+        REQUIRE(ops::activation(fast, act, view(x, n, d), view(y, n, d)));
+        REQUIRE(ops::activation(reference, act, view(x, n, d), view(expected, n, d)));
+        CHECK(worst(y, expected) < 1e-5);
+      }
+      const std::vector<std::int32_t> offsets{0, 1, 5};
+      for (auto pooling : {ops::Pooling::mean, ops::Pooling::cls, ops::Pooling::last, ops::Pooling::max}) {
+        std::vector<float> a(static_cast<std::size_t>(2 * d)), b = a;
+        REQUIRE(ops::pool_rows(fast, pooling, ints(offsets), view(x, n, d), view(a, 2, d)));
+        REQUIRE(ops::pool_rows(reference, pooling, ints(offsets), view(x, n, d), view(b, 2, d)));
+        CHECK(worst(a, b) < 1e-5);
+      }
+    }
+    for (auto pairing : {ops::RopePairing::interleaved, ops::RopePairing::halves}) {
+      ops::RopeParams params;
+      params.pairing = pairing;
+      params.dims = 32;
+      params.magnitude = 1.1f;
+      const std::vector<std::int32_t> positions{0, 5, 131072};
+      auto y = m.floats(3 * 2 * 48), expected = y;
+      REQUIRE(ops::rope(fast, params, ints(positions), view(y, 3, 2, 48)));
+      REQUIRE(ops::rope(reference, params, ints(positions), view(expected, 3, 2, 48)));
+      CHECK(worst(y, expected) < 1e-6);
+    }
+  });
+  std::vector<float> zero(8, 0.0f);
+  zero[4] = 3;
+  zero[5] = 4;
+  REQUIRE(ops::l2_normalise(fast, view(zero, 2, 4)));
+  CHECK(zero[0] == 0);
+  CHECK(zero[4] == Approx(0.6));
+}
+
+TEST_CASE("paged attention agrees with its reference, and a row does not depend on the batch") {
+  Machine m;
+  const std::int64_t heads = 6, kv_heads = 2, page_tokens = 16, pages = 12;
+  for (DType dtype : {DType::f32, DType::f16}) {
+    for (std::int64_t d : {8, 24, 64}) {
+      const std::int64_t n = 40 + 1;
+      std::vector<std::byte> k_bytes(static_cast<std::size_t>(pages * kv_heads * page_tokens * d * 4)), v_bytes = k_bytes;
+      ops::PagedKv kv{TensorView(k_bytes.data(), dtype, {pages, kv_heads, page_tokens, d}), TensorView(v_bytes.data(), dtype, {pages, kv_heads, page_tokens, d})};
+      const std::vector<std::int32_t> offsets{0, 40, 40, 41}, table{3, 0, 7, 1, 2, 2, 5, 4, 4};
+      std::vector<std::int32_t> positions(41);
+      for (int i = 0; i < 40; ++i) positions[static_cast<std::size_t>(i)] = i;
+      positions[40] = 0;
+      const ops::RaggedRows rows{ints(offsets), ints(positions), ConstTensorView(table.data(), DType::i32, {3, 3})};
+      auto k = m.floats(n * kv_heads * d), v = m.floats(n * kv_heads * d), q = m.floats(n * heads * d);
+      at_each_level([&] {
+        INFO(traits(dtype).name << " head_dim " << d);
+        const OpContext fast = m.context(Precision::fast), reference = m.context(Precision::fast, OpPath::reference);
+        REQUIRE(ops::kv_append(reference, rows, view(k, n, kv_heads, d), view(v, n, kv_heads, d), kv));
+        const auto k_expected = k_bytes;
+        REQUIRE(ops::kv_append(fast, rows, view(k, n, kv_heads, d), view(v, n, kv_heads, d), kv));
+        CHECK(k_bytes == k_expected);
+        for (int window : {0, 9}) {
+          ops::AttentionParams params;
+          params.scale = 1 / std::sqrt(float(d));
+          params.window = window;
+          params.logit_softcap = window ? 20.0f : 0.0f;
+          std::vector<float> y(q.size()), expected(q.size()), alone(static_cast<std::size_t>(heads * d));
+          REQUIRE(ops::paged_attention(fast, params, rows, view(q, n, heads, d), kv, view(y, n, heads, d)));
+          REQUIRE(ops::paged_attention(reference, params, rows, view(q, n, heads, d), kv, view(expected, n, heads, d)));
+          CHECK(worst(y, expected) < 1e-5);
+          const std::vector<std::int32_t> one{0, 1}, position{33};
+          const ops::RaggedRows row{ints(one), ints(position), ConstTensorView(table.data(), DType::i32, {1, 3})};
+          REQUIRE(ops::paged_attention(m.context(Precision::fast, OpPath::optimised, false), params, row, view(q, n, heads, d).rows(33, 1), kv, view(alone, 1, heads, d)));
+          CHECK(std::memcmp(alone.data(), y.data() + 33 * heads * d, alone.size() * sizeof(float)) == 0);
+        }
+        std::vector<float> y(q.size()), expected(q.size());
+        const auto kk = m.floats(n * heads * d), vv = m.floats(n * heads * d);
+        const ConstTensorView kview(kk.data(), DType::f32, {n, heads, d}), vview(vv.data(), DType::f32, {n, heads, d});
+        REQUIRE(ops::encoder_attention(fast, 0.3f, ints(offsets), view(q, n, heads, d), kview, vview, view(y, n, heads, d)));
+        REQUIRE(ops::encoder_attention(reference, 0.3f, ints(offsets), view(q, n, heads, d), kview, vview, view(expected, n, heads, d)));
+        CHECK(worst(y, expected) < 1e-5);
+      });
+    }
+  }
+}
+
+TEST_CASE("scan_top_k returns the exact best allowed rows with ties by lower row") {
+  Machine m;
+  const std::int64_t rows = 777, d = 40, queries = 3, k = 10;
+  auto v = m.floats(rows * d);
+  std::copy_n(v.begin() + 5 * d, d, v.begin() + 600 * d);  // a tie
+  auto q = m.floats(queries * d);
+  std::copy_n(v.begin() + 5 * d, d, q.begin());
+  std::vector<std::uint16_t> halves(v.size());
+  std::transform(v.begin(), v.end(), halves.begin(), float_to_half);
+  std::vector<std::int64_t> everything, none(13, 0), some(13, 0);
+  for (std::int64_t r : {5, 64, 600, 776}) some[static_cast<std::size_t>(r / 64)] |= std::int64_t(std::uint64_t{1} << (r % 64));
+  at_each_level([&] {
+    for (bool half : {false, true}) {
+      for (const auto* bits : {&everything, &none, &some}) {
+        const ConstTensorView allowed = bits->empty() ? ConstTensorView{} : ConstTensorView(bits->data(), DType::i64, {13});
+        const ConstTensorView vectors = half ? ConstTensorView(halves.data(), DType::f16, {rows, d}) : ConstTensorView(v.data(), DType::f32, {rows, d});
+        std::vector<std::int64_t> ids(queries * k), expected_ids(queries * k);
+        std::vector<float> scores(queries * k), expected(queries * k);
+        REQUIRE(ops::scan_top_k(m.context(Precision::fast), view(q, queries, d), vectors, allowed, TensorView(ids.data(), DType::i64, {queries, k}), view(scores, queries, k)));
+        REQUIRE(ops::scan_top_k(m.context(Precision::fast, OpPath::reference), view(q, queries, d), vectors, allowed, TensorView(expected_ids.data(), DType::i64, {queries, k}), view(expected, queries, k)));
+        CHECK(ids == expected_ids);
+        for (std::size_t i = 0; i < scores.size(); ++i) CHECK((scores[i] == expected[i] || scores[i] == Approx(expected[i]).epsilon(1e-4)));
+      }
+    }
+  });
+}
+
+TEST_CASE("weights are checked and budgeted") {
+  Machine m;
+  const OpContext ctx = m.context(Precision::fast);
+  auto bytes = m.stored(DType::q4_1, 2, 64);
+  const std::uint16_t nan = 0x7e00;
+  std::memcpy(bytes.data() + 20 * 3 + 2, &nan, 2);
+  const auto bad = m.prepare(ctx, DType::q4_1, 2, 64, bytes);
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().code() == ErrorCode::bad_input);
+  CHECK(bad.error().offset() == 1000u + 60u);
+  const auto sized = m.prepare(ctx, DType::q4_1, 3, 64, bytes);
+  REQUIRE_FALSE(sized);
+  CHECK(sized.error().code() == ErrorCode::bad_input);
+  MemoryBudget small(64);
+  const std::vector<float> values(100);
+  const auto refused = make_weight(ctx, values, 10, 10, WeightUse::matrix, small);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == ErrorCode::out_of_memory);
+  OpContext cuda = ctx;
+  cuda.device.kind = DeviceKind::cuda;
+  const auto elsewhere = make_weight(cuda, values, 10, 10, WeightUse::matrix, m.budget);
+  REQUIRE_FALSE(elsewhere);
+  CHECK(elsewhere.error().code() == ErrorCode::unsupported);
+  std::vector<float> x(10), y(10);
+  const Weight w = make_weight(ctx, values, 10, 10, WeightUse::matrix, m.budget).value();
+  CHECK_THROWS_AS(ops::linear(ctx, view(x, 1, 10), w, {}, view(y, 2, 5)), std::invalid_argument);
+  std::vector<float> nothing;
+  CHECK(ops::linear(ctx, view(nothing, 0, 10), w, {}, view(nothing, 0, 10)));
+}
