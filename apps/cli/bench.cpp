@@ -1,0 +1,112 @@
+// corvid bench: how fast, measured on this machine.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "apps/cli/command.hpp"
+#include "apps/cli/json_output.hpp"
+#include "apps/cli/models.hpp"
+#include "apps/cli/session.hpp"
+#include "corvid/llm/engine.hpp"
+
+namespace corvid::cli {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+std::uint64_t peak_memory_bytes() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+struct Times { double first_s = 0, rest_s = 0; std::uint64_t tokens = 0; };
+
+/// One greedy generation: until the first token, and from there to the last.
+Result<Times> generate(Session& session, Engine& engine, std::vector<TokenId> prompt, int max_tokens) {
+  GenerateRequest request;
+  request.prompt = std::move(prompt);
+  request.max_tokens = max_tokens;
+  request.ignore_eos = true;
+  request.cancellation = session.cancellation();
+  const auto begin = Clock::now();
+  CORVID_TRY(auto stream, engine.generate(std::move(request)));
+  Times times;
+  auto first = begin;
+  while (auto event = stream.next_blocking()) {
+    if (!*event) return fail(std::move(event->error()));
+    if (!(*event)->token) continue;
+    if (times.tokens++ == 0) {
+      first = Clock::now();
+      times.first_s = std::chrono::duration<double>(first - begin).count();
+    }
+  }
+  times.rest_s = seconds_since(first);
+  CORVID_TRY_STATUS(session.cancellation().check());
+  return times;
+}
+
+class Bench final : public Command {
+ public:
+  CommandInfo info() const override {
+    return {"bench", "speed of a language model", "  corvid bench llm --model SmolLM2-135M-Instruct-Q4_1.gguf --threads 2 --json"};
+  }
+  void options(OptionSet& set) override {
+    set.argument("WHAT", what_, true, "llm");
+    model_.declare(set);
+    set.integer("runs", runs_, 3, 1000, "measured runs after one warm-up; the median counts");
+  }
+  Status run(Session& session) override {
+    if (what_ == "llm") return llm(session);
+    return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm is known"));
+  }
+
+ private:
+  Status llm(Session& session) {
+    constexpr std::size_t kPromptTokens = 512;
+    constexpr int kGenerated = 128;
+    CORVID_TRY(const auto loaded, load_engine(session, model_, false));
+    Engine& engine = *loaded.engine;
+    const auto vocab = engine.tokenizer()->vocab_size();
+    std::vector<TokenId> prompt;  // arithmetic does not depend on which tokens they are
+    for (std::size_t i = 0; i < kPromptTokens; ++i) prompt.push_back(static_cast<TokenId>((i * 7919 + 17) % static_cast<std::size_t>(vocab)));
+    const TokenId start = engine.tokenizer()->bos().value_or(prompt.front());
+    std::vector<double> prefill, decode;
+    for (std::int64_t run = 0; run <= runs_; ++run) {
+      CORVID_TRY(const Times read, generate(session, engine, prompt, 1));
+      CORVID_TRY(const Times written, generate(session, engine, {start}, kGenerated));
+      if (run == 0 || written.tokens < 2) continue;  // the warm-up
+      prefill.push_back(static_cast<double>(kPromptTokens) / read.first_s);
+      decode.push_back(static_cast<double>(written.tokens - 1) / written.rest_s);
+    }
+    if (decode.empty()) return fail(Error::internal("the engine generated nothing"));
+    const Json out = {{"model", engine.info().name}, {"architecture", engine.info().architecture}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
+                      {"prefill_tok_s", median(prefill)}, {"decode_tok_s", median(decode)}, {"prompt_tokens", kPromptTokens}, {"generated_tokens", kGenerated}, {"runs", runs_},
+                      {"load_ms", loaded.load_ms}, {"peak_memory_bytes", peak_memory_bytes()}};
+    if (session.json) return session.write_json(out);
+    char line[200];
+    std::snprintf(line, sizeof line, "prefill %.1f tok/s, decode %.1f tok/s (%zu and %d tokens, median of %lld runs, %d threads)", median(prefill), median(decode), kPromptTokens, kGenerated, static_cast<long long>(runs_), session.runtime().pool().threads());
+    return session.write_line(line);
+  }
+
+  std::string what_;
+  ModelOptions model_;
+  std::int64_t runs_ = 3;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_bench() { return std::make_unique<Bench>(); }
+
+}  // namespace corvid::cli

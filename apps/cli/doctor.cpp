@@ -1,0 +1,106 @@
+// corvid doctor: what is here, what is in use, what to do about what is missing.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "apps/cli/command.hpp"
+#include "apps/cli/models.hpp"
+#include "apps/cli/session.hpp"
+#include "corvid/runtime/runtime.hpp"
+
+namespace corvid::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Finding {
+  std::string name;
+  bool good = false;
+  std::string state;
+  std::string advice;   ///< what to do, when not good
+};
+
+std::string instruction_sets() {
+#if defined(__x86_64__)
+  std::string sets;
+  auto add = [&](bool there, const char* name) {
+    if (there) sets += (sets.empty() ? "" : " ") + std::string(name);
+  };
+  add(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), "avx2");
+  add(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"), "avx512");
+  add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
+  add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+  return sets;
+#elif defined(__aarch64__)
+  return "neon";
+#else
+  return {};
+#endif
+}
+
+std::string find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path ? path : "");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const fs::path candidate = fs::path(folder) / name;
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate.string();
+  }
+  return {};
+}
+
+Finding look_for_model(const char* name) {
+  const fs::path path = models_folder() / name;
+  std::error_code failure;
+  if (fs::exists(path, failure)) return {name, true, path.string(), {}};
+  return {name, false, "not in " + models_folder().string(), "run scripts/fetch_models.sh, or set CORVID_MODELS to the folder that has it"};
+}
+
+std::vector<Finding> examine(Session& session) {
+  std::vector<Finding> findings;
+  const std::string simd = instruction_sets();
+  findings.push_back({"simd", !simd.empty(), simd.empty() ? "none" : simd, "this processor has none of avx2, avx512, neon: the scalar code runs, slowly"});
+  findings.push_back({"threads", true, std::to_string(std::thread::hardware_concurrency()), {}});
+  findings.push_back({"memory_budget_bytes", true, std::to_string(session.runtime().memory().limit_bytes()), {}});
+  std::error_code failure;
+  const bool gpu = fs::exists("/dev/nvidia0", failure);
+#if defined(CORVID_WITH_CUDA)
+  findings.push_back({"cuda", gpu, gpu ? "compiled in, a device is present" : "compiled in, no device", "no NVIDIA device is visible: check the driver (nvidia-smi)"});
+#else
+  findings.push_back({"cuda", !gpu, gpu ? "a device is present, but CUDA was not compiled in" : "not compiled in, no device", "install nvcc and build again with the preset cuda"});
+#endif
+  findings.push_back(look_for_model(kDefaultModel));
+  findings.push_back(look_for_model(kDefaultEmbedder));
+  const std::string pdftotext = find_program("pdftotext");
+  findings.push_back({"pdftotext", !pdftotext.empty(), pdftotext.empty() ? "not found" : pdftotext, "install poppler-utils to ingest PDF files"});
+  return findings;
+}
+
+class Doctor final : public Command {
+ public:
+  CommandInfo info() const override { return {"doctor", "what is installed and in use, and what to do about what is missing", "  corvid doctor\n  corvid doctor --json"}; }
+  void options(OptionSet&) override {}
+  Status run(Session& session) override {
+    const auto findings = examine(session);
+    if (session.json) {
+      Json out = Json::array();
+      for (const auto& f : findings) out.push_back({{"name", f.name}, {"ok", f.good}, {"state", f.state}, {"advice", f.good ? Json(nullptr) : Json(f.advice)}});
+      return session.write_json({{"checks", out}});
+    }
+    for (const auto& f : findings) {
+      CORVID_TRY_STATUS(session.write_line(std::string(f.good ? "ok       " : "missing  ") + session.bold(f.name) + ": " + f.state));
+      if (!f.good) CORVID_TRY_STATUS(session.write_line("         " + f.advice));
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_doctor() { return std::make_unique<Doctor>(); }
+
+}  // namespace corvid::cli

@@ -1,0 +1,51 @@
+// Where models are and how commands that run one are told which, on what, with how many threads.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "apps/cli/command.hpp"
+#include "corvid/base/result.hpp"
+
+namespace corvid {
+class Engine;
+class TextEmbedder;
+}
+
+namespace corvid::cli {
+
+class Session;
+
+inline constexpr const char* kDefaultModel = "SmolLM2-135M-Instruct-Q4_1.gguf";
+inline constexpr const char* kDefaultEmbedder = "all-MiniLM-L6-v2";
+
+/// $CORVID_MODELS, else $XDG_DATA_HOME/corvid/models, else ~/.local/share/corvid/models.
+std::filesystem::path models_folder();
+/// A path that exists, else a name in the model folder. Errors: not_found, naming both places.
+Result<std::filesystem::path> find_model(const std::string& path_or_name);
+
+/// --device, --precision, --threads.
+struct ComputeOptions {
+  std::string device = "cpu";
+  std::string precision = "fast";
+  std::int64_t threads = 0;
+  void declare(OptionSet& set);
+};
+
+/// --model, --context and ComputeOptions.
+struct ModelOptions : ComputeOptions {
+  std::string model = kDefaultModel;
+  std::int64_t context_tokens = 0;
+  void declare(OptionSet& set, bool with_context = true);
+};
+
+struct LoadedEngine {
+  std::shared_ptr<Engine> engine;
+  double load_ms = 0;
+};
+Result<LoadedEngine> load_engine(Session& session, const ModelOptions& options, bool prefix_cache = true);
+Result<std::shared_ptr<TextEmbedder>> load_embedder(Session& session, const std::filesystem::path& folder, const ComputeOptions& options);
+
+}  // namespace corvid::cli
