@@ -1,0 +1,100 @@
+#include "wordpiece.hpp"
+
+#include <algorithm>
+
+#include "corvid/text/unicode.hpp"
+
+namespace corvid {
+namespace {
+
+bool is_cjk(char32_t c) {
+  // The blocks that BERT's original code lists.
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+         (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+bool is_bert_punctuation(char32_t c) {
+  if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+  return unicode::is_punctuation(c);
+}
+
+}  // namespace
+
+std::vector<SourcedWord> bert_words(std::string_view text, const BertNormalizer& normalizer) {
+  std::vector<SourcedWord> words;
+  SourcedWord word;
+  const auto flush = [&] {
+    if (!word.text.empty()) words.push_back(std::move(word));
+    word = {};
+  };
+  std::string one, normal;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto begin = static_cast<std::uint32_t>(at);
+    const char32_t c = unicode::next_code_point(text, at);
+    const auto end = static_cast<std::uint32_t>(at);
+    if (normalizer.clean_text) {
+      if (c == 0 || c == 0xFFFD) continue;
+      if (c != '\t' && c != '\n' && c != '\r' && unicode::is_control(c)) continue;
+    }
+    if (unicode::is_space(c)) {
+      flush();
+      continue;
+    }
+    const bool alone = normalizer.handle_chinese_chars && is_cjk(c);
+    if (alone) flush();
+    one.clear();
+    unicode::append_utf8(one, c);
+    normal = normalizer.strip_accents && c >= 0x80 ? unicode::nfd(one) : one;
+    for (std::size_t i = 0; i < normal.size();) {
+      const char32_t part = unicode::next_code_point(normal, i);
+      if (normalizer.strip_accents && part >= 0x80 && unicode::is_nonspacing_mark(part)) continue;
+      std::string piece;
+      unicode::append_utf8(piece, part);
+      if (normalizer.lowercase) piece = unicode::lower(piece);
+      const bool punctuation = is_bert_punctuation(part);
+      if (punctuation) flush();
+      word.begins.insert(word.begins.end(), piece.size(), begin);
+      word.ends.insert(word.ends.end(), piece.size(), end);
+      word.text += piece;
+      if (punctuation) flush();
+    }
+    if (alone) flush();
+  }
+  flush();
+  return words;
+}
+
+void WordPieceModel::encode(const Vocabulary& vocabulary, const SourcedWord& word, std::size_t base, std::vector<TokenSpan>& out) const {
+  const auto span = [&](TokenId id, std::size_t begin, std::size_t end) {
+    out.push_back({id, static_cast<std::uint32_t>(base) + word.begins[begin], static_cast<std::uint32_t>(base) + word.ends[end - 1]});
+  };
+  const std::size_t size = word.text.size();
+  if (max_characters > 0) {
+    const auto characters = std::count_if(word.text.begin(), word.text.end(), [](char b) { return (b & 0xC0) != 0x80; });
+    if (static_cast<std::size_t>(characters) > max_characters) return span(unknown, 0, size);
+  }
+  const std::size_t before = out.size();
+  std::string candidate;
+  for (std::size_t begin = 0; begin < size;) {
+    const std::string_view prefix = begin == 0 ? std::string_view(word_start) : std::string_view(continuation);
+    std::size_t end = std::min(size, begin + vocabulary.longest_piece());
+    bool matched = false;
+    for (; end > begin; --end) {
+      if (end < size && (word.text[end] & 0xC0) == 0x80) continue;  // inside a character
+      candidate.assign(prefix);
+      candidate.append(word.text, begin, end - begin);
+      if (const auto id = vocabulary.find(candidate)) {
+        span(*id, begin, end);
+        matched = true;
+        break;
+      }
+    }
+    if (!matched) {
+      out.resize(before);
+      return span(unknown, 0, size);
+    }
+    begin = end;
+  }
+}
+
+}  // namespace corvid
