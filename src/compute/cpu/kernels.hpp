@@ -33,9 +33,10 @@ struct KernelTable {
   void (*f32_to_half)(const float* x, std::size_t n, std::uint16_t* y);
   void (*bf16_to_f32)(const std::uint16_t* x, std::size_t n, float* y);
   void (*f32_to_bf16)(const float* x, std::size_t n, std::uint16_t* y);
-  void (*dot_f32)(std::size_t n, const float* w, const float* const* rows, std::size_t count, float* out);
+  /// out[w * count + i] = row i · weight row w, for `weights` rows `stride` elements apart.
+  void (*dot_f32)(std::size_t n, const float* w, std::size_t stride, std::size_t weights, const float* const* rows, std::size_t count, float* out);
   /// bf16 products summed in f32; null where the machine has no such instruction.
-  void (*dot_bf16)(std::size_t n, const std::uint16_t* w, const std::uint16_t* const* rows, std::size_t count, float* out);
+  void (*dot_bf16)(std::size_t n, const std::uint16_t* w, std::size_t stride, std::size_t weights, const std::uint16_t* const* rows, std::size_t count, float* out);
   void (*rms_norm)(const float* x, std::size_t n, const float* gain, float eps, float gain_offset, float* y);
   void (*layer_norm)(const float* x, std::size_t n, const float* gain, const float* bias, float eps, float* y);
   /// y = act(x) * up, or act(x) when up is null. `act` numbers ops::Activation.

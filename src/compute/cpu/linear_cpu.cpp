@@ -71,17 +71,21 @@ struct Output {
   }
 };
 
-// Weight rows in pieces, each against every activation row. product(thread, column, values) fills values[rows].
+// Weight rows taken together by the float kernels, so that activations are read once for all of them.
+constexpr std::size_t kTile = 4;
+
+// Weight rows in tiles, each against every activation row. product(thread, column, columns, values) fills values[columns][rows].
 template <class Product>
 void for_columns(const OpContext& ctx, std::size_t columns, std::size_t rows, std::size_t n, const Output& out, Product&& product) {
-  const std::unique_ptr<float[]> values(new float[thread_count(ctx) * rows]);
+  const std::unique_ptr<float[]> values(new float[thread_count(ctx) * rows * kTile]);
   // Pieces of whole cache lines of y, so that threads do not write to each other's.
   const std::size_t grain = (grain_for(n * rows / 4) + 15) / 16 * 16;
   for_threads(ctx, columns, grain, [&](std::size_t thread, std::size_t begin, std::size_t end) {
-    float* mine = values.get() + thread * rows;
-    for (std::size_t o = begin; o < end; ++o) {
-      product(thread, o, mine);
-      out.store(o, mine, rows);
+    float* mine = values.get() + thread * rows * kTile;
+    for (std::size_t o = begin; o < end; o += kTile) {
+      const std::size_t count = std::min(kTile, end - o);
+      product(thread, o, count, mine);
+      for (std::size_t j = 0; j < count; ++j) out.store(o + j, mine + j * rows, rows);
     }
   });
 }
@@ -100,10 +104,12 @@ void linear_i8(const OpContext& ctx, const KernelTable& k, ConstTensorView x, co
   });
   std::vector<UnpackBuffer> buffers;
   for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
-  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, float* values) {
+  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, std::size_t count, float* values) {
     UnpackBuffer& u = buffers[thread];
-    k.unpack[format](bytes_at(w, o), n, u.q.get(), u.scale.get(), u.min.get());
-    k.dot_i8(n64, u.q.get(), u.scale.get(), u.min.get(), quantised.data(), rows, values);
+    for (std::size_t j = 0; j < count; ++j) {
+      k.unpack[format](bytes_at(w, o + j), n, u.q.get(), u.scale.get(), u.min.get());
+      k.dot_i8(n64, u.q.get(), u.scale.get(), u.min.get(), quantised.data(), rows, values + j * rows);
+    }
   });
 }
 
@@ -118,7 +124,7 @@ void linear_bf16(const OpContext& ctx, const KernelTable& k, ConstTensorView x, 
     }
   });
   for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out,
-              [&](std::size_t, std::size_t o, float* values) { k.dot_bf16(n, matrix + o * n, inputs.data(), rows, values); });
+              [&](std::size_t, std::size_t o, std::size_t count, float* values) { k.dot_bf16(n, matrix + o * n, n, count, inputs.data(), rows, values); });
 }
 
 void linear_f32(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, const Output& out) {
@@ -128,9 +134,12 @@ void linear_f32(const OpContext& ctx, const KernelTable& k, ConstTensorView x, c
   const auto format = block_format(w.dtype);
   std::vector<UnpackBuffer> buffers;
   for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
-  const std::unique_ptr<float[]> expanded(new float[thread_count(ctx) * n]);
-  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, float* values) {
-    k.dot_f32(n, row_as_f32(k, w, format, o, buffers[thread], expanded.get() + thread * n), inputs.data(), rows, values);
+  const std::unique_ptr<float[]> expanded(new float[thread_count(ctx) * n * kTile]);
+  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, std::size_t count, float* values) {
+    float* tile = expanded.get() + thread * n * kTile;
+    const float* matrix = w.dtype == DType::f32 ? reinterpret_cast<const float*>(bytes_at(w, o)) : tile;
+    for (std::size_t j = 0; matrix == tile && j < count; ++j) row_as_f32(k, w, format, o + j, buffers[thread], tile + j * n);
+    k.dot_f32(n, matrix, n, count, inputs.data(), rows, values);
   });
 }
 

@@ -69,7 +69,7 @@ void scan_top_k(const OpContext& ctx, ConstTensorView queries, ConstTensorView v
       const float* vector = row;
       if (half) kernel.half_to_f32(static_cast<const std::uint16_t*>(vectors.data) + at, d, row);
       else vector = static_cast<const float*>(vectors.data) + at;
-      kernel.dot_f32(d, vector, inputs.data(), n, dots);
+      kernel.dot_f32(d, vector, d, 1, inputs.data(), n, dots);
       for (std::size_t i = 0; i < n; ++i) {
         if (mine[i].size < k || dots[i] >= mine[i].items[0].score) mine[i].offer(k, {dots[i], static_cast<std::int64_t>(r)});
       }
