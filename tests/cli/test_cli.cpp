@@ -1,0 +1,166 @@
+// The program as a script meets it: arguments in; exit code, standard output and standard error out.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "corvid/base/json.hpp"
+#include "support/catch.hpp"
+#include "support/gguf_writer.hpp"
+#include "support/support.hpp"
+
+using namespace corvid;
+using namespace corvid::test;
+
+namespace {
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+/// Runs the program in `dir` with exactly this environment beside PATH and CORVID_MODELS.
+Outcome run(const TempDir& dir, const std::vector<std::string>& arguments, std::string_view input = {}, const std::vector<std::string>& environment = {}) {
+  write_file(dir / ".stdin", input);
+  std::vector<std::string> words{CORVID_PROGRAM};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> variables = environment;
+  variables.push_back("HOME=" + dir.path().string());
+  for (const char* name : {"PATH", "CORVID_MODELS", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"}) {
+    if (const char* value = std::getenv(name)) variables.push_back(std::string(name) + "=" + value);
+  }
+  const std::string in = (dir / ".stdin").string(), out = (dir / ".stdout").string(), err = (dir / ".stderr").string();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::vector<char*> argv, envp;
+    for (auto& word : words) argv.push_back(word.data());
+    for (auto& variable : variables) envp.push_back(variable.data());
+    argv.push_back(nullptr);
+    envp.push_back(nullptr);
+    const bool ready = ::chdir(dir.path().c_str()) == 0 && std::freopen(in.c_str(), "r", stdin) && std::freopen(out.c_str(), "w", stdout) && std::freopen(err.c_str(), "w", stderr);
+    if (ready) ::execve(CORVID_PROGRAM, argv.data(), envp.data());
+    ::_exit(127);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+}
+
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("exit codes and errors") {
+  TempDir dir;
+  write_file(dir / "bad.gguf", "GGUF\x09");
+  write_file(dir / "v1.gguf", std::string("GGUF\1\0\0\0", 8) + std::string(16, '\0'));
+  struct Case { std::vector<std::string> arguments; int code; };
+  for (const Case& c : std::vector<Case>{
+           {{"--help"}, 0}, {{"--version"}, 0}, {{"inspect", "--help"}, 0}, {{}, 2}, {{"no-such-command"}, 2}, {{"inspect"}, 2}, {{"inspect", "--no-such-option"}, 2},
+           {{"completion", "tcsh"}, 2}, {{"inspect", "bad.gguf"}, 3}, {{"inspect", "absent.gguf"}, 4}, {{"inspect", "v1.gguf"}, 5}}) {
+    const Outcome o = run(dir, c.arguments);
+    INFO((c.arguments.empty() ? "(none)" : c.arguments.back()) << ": " << o.err);
+    CHECK(o.code == c.code);
+    if (c.code != 0) {
+      CHECK(o.out.empty());
+      CHECK(o.err.rfind("corvid: error: ", 0) == 0);
+    }
+  }
+}
+
+TEST_CASE("with --json an error is JSON on standard error too") {
+  TempDir dir;
+  write_file(dir / "bad.gguf", std::string("GGUF\x09\0\0\0", 8));
+  const Outcome o = run(dir, {"inspect", "bad.gguf", "--json"});
+  CHECK(o.code == 3);
+  const auto line = parse_json(o.err.substr(o.err.find('\n') + 1));
+  REQUIRE(line);
+  CHECK((*line)["error"]["code"] == "bad_input");
+  CHECK((*line)["error"]["offset"] == 4);
+  CHECK((*line)["error"]["file"] == "bad.gguf");
+  CHECK((*line)["error"].contains("message"));
+  CHECK((*line)["error"].contains("key"));
+}
+
+TEST_CASE("inspect") {
+  TempDir dir;
+  write_file(dir / "m.gguf", GgufWriter().string("general.architecture", "llama").u32("llama.block_count", 2).u32("llama.embedding_length", 64)
+                                 .u32("llama.attention.head_count", 4).u32("llama.attention.head_count_kv", 2).u32("llama.context_length", 128)
+                                 .string("general.name", "a\xff").tensor("w", {2, 32}, 8, std::string(68, '\0')).bytes());
+  const Outcome o = run(dir, {"inspect", "m.gguf", "--json"});
+  REQUIRE(o.code == 0);
+  const auto json = parse_json(o.out);
+  REQUIRE(json);
+  CHECK((*json)["format"] == "gguf");
+  CHECK((*json)["metadata"]["general.architecture"] == "llama");
+  CHECK((*json)["metadata"]["general.name"] == "a\xef\xbf\xbd");   // always valid UTF-8
+  CHECK((*json)["tensors"][0]["name"] == "w");
+  CHECK((*json)["tensors"][0]["dtype"] == "q8_0");
+  CHECK((*json)["parameters"] == 64);
+  CHECK((*json)["memory"]["weights_bytes"] == 68);
+  CHECK((*json)["memory"]["kv_bytes_per_token"] == 2 * 2 * 2 * 16 * 2);
+  const Outcome text = run(dir, {"inspect", "m.gguf"});
+  CHECK(text.code == 0);
+  CHECK(contains(text.out, "1 tensors, 64 parameters"));
+  CHECK_FALSE(contains(text.out, "\033"));   // no colours into a file
+}
+
+TEST_CASE("flags go before environment, before the project's file, before the user's") {
+  TempDir dir;
+  write_file(dir / "m.gguf", GgufWriter().tensor("w", {2, 32}, 8, std::string(68, '\0')).bytes());
+  std::filesystem::create_directories(dir / ".config/corvid");
+  const std::vector<std::string> inspect{"inspect", "m.gguf"};
+  CHECK(run(dir, inspect).out[0] != '{');
+  write_file(dir / ".config/corvid/config.json", R"({"json": true})");
+  CHECK(run(dir, inspect).out[0] == '{');
+  write_file(dir / ".corvid.json", R"({"inspect": {"json": false}})");
+  CHECK(run(dir, inspect).out[0] != '{');
+  CHECK(run(dir, inspect, {}, {"CORVID_JSON=true"}).out[0] == '{');
+  CHECK(run(dir, {"inspect", "m.gguf", "--json"}, {}, {"CORVID_JSON=false"}).out[0] == '{');
+  write_file(dir / ".corvid.json", R"({"no-such-option": 1})");
+  CHECK(run(dir, inspect).code == 2);
+  write_file(dir / ".corvid.json", "{");
+  CHECK(run(dir, inspect).code == 3);
+}
+
+TEST_CASE("doctor and completion") {
+  TempDir dir;
+  const Outcome doctor = run(dir, {"doctor", "--json"}, {}, {"XDG_DATA_HOME=" + dir.path().string()});
+  REQUIRE(doctor.code == 0);
+  const auto checks = parse_json(doctor.out);
+  REQUIRE(checks);
+  for (const auto& check : (*checks)["checks"]) {
+    CHECK(check.contains("name"));
+    CHECK(check.contains("state"));
+    CHECK((check["ok"].get<bool>() || check["advice"].is_string()));
+  }
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    const Outcome o = run(dir, {"completion", shell});
+    CHECK(o.code == 0);
+    CHECK(contains(o.out, "inspect"));
+  }
+}
+
+#if defined(CORVID_CLI_TOKENIZER)
+TEST_CASE("tokenize takes standard input verbatim") {
+  const auto golden = model("SmolLM2-135M-Instruct-Q4_1.gguf");
+  if (!golden) return;
+  TempDir dir;
+  const Outcome plain = run(dir, {"tokenize", "--json"}, "Hello\r\n");
+  REQUIRE(plain.code == 0);
+  const auto ids = parse_json(plain.out);
+  REQUIRE(ids);
+  CHECK(ids->is_array());
+  CHECK(plain.out != run(dir, {"tokenize", "--json"}, "Hello\n").out);   // no newline translation
+  CHECK(plain.out != run(dir, {"tokenize", "--json"}, "Hello").out);     // no trimming
+  CHECK(run(dir, {"tokenize", "--no-special", "--json"}).out == "[]\n");
+  const auto marker = parse_json(run(dir, {"tokenize", "--no-special", "--json"}, "<|im_start|>").out);
+  const auto parsed = parse_json(run(dir, {"tokenize", "--no-special", "--parse-special", "--json"}, "<|im_start|>").out);
+  CHECK(marker->size() > 1);
+  CHECK(parsed->size() == 1);
+}
+#endif
