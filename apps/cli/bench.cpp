@@ -5,6 +5,9 @@
 #include <chrono>
 #include <cstdio>
 
+#if defined(CORVID_CLI_RETRIEVAL)
+#include "apps/cli/bench_retrieval.hpp"
+#endif
 #include "apps/cli/command.hpp"
 #include "apps/cli/json_output.hpp"
 #include "apps/cli/models.hpp"
@@ -60,16 +63,27 @@ Result<Times> generate(Session& session, Engine& engine, std::vector<TokenId> pr
 class Bench final : public Command {
  public:
   CommandInfo info() const override {
-    return {"bench", "speed of a language model", "  corvid bench llm --model SmolLM2-135M-Instruct-Q4_1.gguf --threads 2 --json"};
+    return {"bench", "speed of a language model; quality and speed of retrieval", "  corvid bench llm --model SmolLM2-135M-Instruct-Q4_1.gguf --threads 2 --json\n  corvid bench retrieval --beir ./scifact --mode hybrid --json"};
   }
   void options(OptionSet& set) override {
-    set.argument("WHAT", what_, true, "llm");
+    set.argument("WHAT", what_, true, "llm or retrieval");
     model_.declare(set);
     set.integer("runs", runs_, 3, 1000, "measured runs after one warm-up; the median counts");
+#if defined(CORVID_CLI_RETRIEVAL)
+    set.text("beir", retrieval_.folder, "folder of a BEIR data set: corpus.jsonl or corpus-*.jsonl, queries.jsonl, qrels");
+    set.choice("mode", retrieval_.mode, {"dense", "lexical", "hybrid"}, "of retrieval");
+    set.text("embedder", retrieval_.embedder, "hub folder, or a name in the model folder");
+    set.choice("fusion", retrieval_.fusion, {"convex", "rrf"}, "of hybrid retrieval");
+    set.real("convex-weight", retrieval_.convex_weight, 0, 1, "of the dense score");
+    set.text("split", retrieval_.split, "qrels/SPLIT.tsv");
+#endif
   }
   Status run(Session& session) override {
     if (what_ == "llm") return llm(session);
-    return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm is known"));
+#if defined(CORVID_CLI_RETRIEVAL)
+    if (what_ == "retrieval") return bench_retrieval(session, retrieval_, model_);
+#endif
+    return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm and retrieval are known"));
   }
 
  private:
@@ -103,6 +117,9 @@ class Bench final : public Command {
   std::string what_;
   ModelOptions model_;
   std::int64_t runs_ = 3;
+#if defined(CORVID_CLI_RETRIEVAL)
+  RetrievalBench retrieval_;
+#endif
 };
 
 }  // namespace
