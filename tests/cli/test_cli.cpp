@@ -1,4 +1,5 @@
 // The program as a script meets it: arguments in; exit code, standard output and standard error out.
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -162,5 +163,27 @@ TEST_CASE("tokenize takes standard input verbatim") {
   const auto parsed = parse_json(run(dir, {"tokenize", "--no-special", "--parse-special", "--json"}, "<|im_start|>").out);
   CHECK(marker->size() > 1);
   CHECK(parsed->size() == 1);
+}
+
+TEST_CASE("Ctrl-C ends a command with 130") {
+  if (!model("SmolLM2-135M-Instruct-Q4_1.gguf")) return;
+  int input[2];   // kept open: the command waits for its text
+  REQUIRE(::pipe(input) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGINT, SIG_DFL);
+    ::dup2(input[0], 0);
+    ::close(input[1]);
+    ::execl(CORVID_PROGRAM, CORVID_PROGRAM, "tokenize", static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  ::usleep(1'500'000);   // until the model is open and the read has begun
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ::close(input[0]);
+  ::close(input[1]);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 130);
 }
 #endif
