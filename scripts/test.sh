@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs, builds and tests everything. What needs data or models that cannot be had here says SKIPPED in its output.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CORVID_MODELS=${CORVID_MODELS:-${XDG_DATA_HOME:-$HOME/.local/share}/corvid/models}
+export CCACHE_NOHASHDIR=1
+stage() { echo; echo "== $1 (after ${SECONDS} s)"; }
+
+stage packages; scripts/packages.sh
+stage models; scripts/fetch_models.sh --all
+export CORVID_REQUIRE_MODELS=1
+stage "reference data"
+data=$(scripts/test_data.sh)
+if [ -n "$data" ]; then export CORVID_TEST_DATA=$data; else echo "SKIPPED: no reference data; tests that compare with recorded outputs of other programs will say so"; fi
+
+if command -v nvcc >/dev/null; then echo "NOTE: nvcc is here, but no part of this version is CUDA code: nothing was compiled for a GPU."
+else echo "NOTE: CUDA WAS NOT COMPILED (no nvcc on this machine)."; fi
+
+stage "structure"; python3 tests/house/check_layers.py --self-test && python3 tests/house/check_layers.py .
+stage "release build"; cmake --preset release && cmake --build --preset release
+stage "release tests"; ctest --test-dir build/release --output-on-failure
+
+# The sanitizers' passes leave out the tests of whole models: those compute for minutes there and add no new paths.
+unset CORVID_REQUIRE_MODELS
+stage "address and undefined-behaviour sanitizers"
+cmake --preset asan -DCORVID_BUILD_APPS=OFF -DCORVID_BUILD_EXAMPLES=OFF && cmake --build --preset asan
+CORVID_MODELS=/nonexistent ctest --test-dir build/asan --output-on-failure
+
+stage "thread sanitizer"
+cmake --preset tsan -DCORVID_BUILD_APPS=OFF -DCORVID_BUILD_EXAMPLES=OFF
+cmake --build build/tsan --target test_runtime test_storage
+CORVID_MODELS=/nonexistent ctest --test-dir build/tsan --output-on-failure -R '^(runtime|storage)$'
+
+stage "all passed"
