@@ -1,0 +1,166 @@
+#include "corvid/embed/text_embedder.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "bert_model.hpp"
+#include "corvid/base/hash.hpp"
+#include "corvid/text/unicode.hpp"
+#include "pooling_config.hpp"
+
+namespace corvid {
+namespace {
+
+class BertEmbedder final : public TextEmbedder {
+ public:
+  BertEmbedder(Runtime& runtime, std::filesystem::path folder, const EmbedderOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+               embed::BertModel model, embed::SentenceConfig config, std::string identity, std::size_t specials)
+      : runtime_(runtime), folder_(std::move(folder)), options_(options), tokenizer_(std::move(tokenizer)), model_(std::move(model)),
+        config_(config), identity_(std::move(identity)), specials_(specials) {}
+
+  Result<EmbedResult> embed(std::span<const std::string_view> texts, const CancellationToken& cancellation,
+                            const ProgressSink& progress) override {
+    EmbedResult result;
+    result.values.resize(texts.size() * dimension());
+    result.cut.resize(texts.size());
+    CORVID_TRY(const auto ids, tokenise(texts, cancellation, result));
+    // Longest first: texts of a batch are alike, and the largest scratch comes at the start.
+    std::vector<std::size_t> order(texts.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return ids[a].size() > ids[b].size(); });
+    for (std::size_t begin = 0; begin < order.size();) {
+      CORVID_TRY_STATUS(cancellation.check());
+      std::size_t end = begin, rows = 0;
+      while (end < order.size() && (end == begin || rows + ids[order[end]].size() <= options_.max_batch_tokens)) rows += ids[order[end++]].size();
+      CORVID_TRY_STATUS(run(ids, std::span(order).subspan(begin, end - begin), rows, cancellation, result));
+      begin = end;
+      if (progress) progress({"embed", begin, order.size(), {}});
+    }
+    return result;
+  }
+
+  std::uint32_t dimension() const noexcept override { return static_cast<std::uint32_t>(model_.shape().width); }
+  std::uint32_t max_tokens() const noexcept override { return config_.max_tokens; }
+  const std::shared_ptr<const Tokenizer>& tokenizer() const noexcept override { return tokenizer_; }
+  const std::string& identity() const noexcept override { return identity_; }
+  const std::filesystem::path& folder() const noexcept override { return folder_; }
+
+ private:
+  using Ids = std::vector<std::vector<TokenId>>;
+
+  Result<Ids> tokenise(std::span<const std::string_view> texts, const CancellationToken& cancellation, EmbedResult& result) const {
+    Ids ids(texts.size());
+    std::vector<std::optional<Error>> errors(texts.size());
+    std::atomic<bool> stop{false};
+    const auto body = [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end && !stop; ++i) {
+        if (!cancellation.check()) { stop = true; break; }
+        auto encoded = encode(texts[i]);
+        if (encoded) ids[i] = std::move(*encoded);
+        else errors[i] = std::move(encoded).error();
+      }
+    };
+    runtime_.pool().parallel_for(texts.size(), 8, body);
+    CORVID_TRY_STATUS(cancellation.check());
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      if (errors[i]) return fail(Error::bad_input("text " + std::to_string(i) + " of " + std::to_string(texts.size()) + " cannot be embedded").caused_by(*errors[i]));
+      if (ids[i].size() > config_.max_tokens) {
+        // The closing specials stay: the first tokens of the text, then [SEP].
+        const std::size_t closing = specials_ > 0 ? specials_ - 1 : 0;
+        ids[i].erase(ids[i].begin() + static_cast<std::ptrdiff_t>(config_.max_tokens - closing), ids[i].end() - static_cast<std::ptrdiff_t>(closing));
+        result.cut[i] = true;
+      }
+      for (const TokenId id : ids[i]) {
+        if (id < 0 || id >= model_.shape().vocab) return fail(Error::bad_input("the tokenizer gives id " + std::to_string(id) + ", the model has " + std::to_string(model_.shape().vocab)).at_file(folder_.string()));
+      }
+      if (ids[i].empty()) return fail(Error::unsupported("the tokenizer adds no special tokens: an empty text has no vector").at_file(folder_.string()));
+      result.tokens.push_back(static_cast<std::uint32_t>(ids[i].size()));
+    }
+    return ids;
+  }
+
+  Result<std::vector<TokenId>> encode(std::string_view text) const {
+    if (const auto bad = unicode::find_invalid_utf8(text)) return fail(Error::bad_input("the text is not valid UTF-8").at_offset(*bad));
+    if (config_.lower_case) return tokenizer_->encode(unicode::lower(text));
+    return tokenizer_->encode(text);
+  }
+
+  Status run(const Ids& ids, std::span<const std::size_t> which, std::size_t rows, const CancellationToken& cancellation, EmbedResult& result) const {
+    CORVID_TRY(const Reservation scratch, runtime_.memory().reserve(model_.scratch_bytes(rows), "scratch"));
+    embed::PackedBatch batch;
+    batch.types.assign(rows, 0);
+    batch.offsets.push_back(0);
+    for (const auto text : which) {
+      for (std::size_t i = 0; i < ids[text].size(); ++i) {
+        batch.ids.push_back(ids[text][i]);
+        batch.positions.push_back(static_cast<std::int32_t>(i));
+      }
+      batch.offsets.push_back(static_cast<std::int32_t>(batch.ids.size()));
+    }
+    OpContext ctx{options_.device, options_.precision};
+    ctx.pool = &runtime_.pool();
+    CORVID_TRY(const std::vector<float> states, model_.forward(ctx, batch, cancellation));
+    const std::int64_t width = model_.shape().width;
+    std::vector<float> pooled(which.size() * dimension());
+    const TensorView y = TensorView::of(std::span(pooled), {static_cast<std::int64_t>(which.size()), width});
+    const ConstTensorView offsets(batch.offsets.data(), DType::i32, {static_cast<std::int64_t>(batch.offsets.size())});
+    CORVID_TRY_STATUS(ops::pool_rows(ctx, config_.pooling, offsets, ConstTensorView(states.data(), DType::f32, {static_cast<std::int64_t>(rows), width}), y));
+    // The contract is unit vectors: scores are cosines whether or not the model has a Normalize module.
+    CORVID_TRY_STATUS(ops::l2_normalise(ctx, y));
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      std::copy_n(pooled.begin() + static_cast<std::ptrdiff_t>(i * dimension()), dimension(),
+                  result.values.begin() + static_cast<std::ptrdiff_t>(which[i] * dimension()));
+    }
+    return {};
+  }
+
+  Runtime& runtime_;
+  std::filesystem::path folder_;
+  EmbedderOptions options_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  embed::BertModel model_;
+  embed::SentenceConfig config_;
+  std::string identity_;
+  std::size_t specials_;  // that the tokenizer adds to a text
+};
+
+}  // namespace
+
+Result<std::shared_ptr<TextEmbedder>> TextEmbedder::load(Runtime& runtime, const std::filesystem::path& folder, EmbedderOptions options) {
+  CORVID_TRY(const auto file, ModelFile::open(folder));
+  if (file->format() != ModelFormat::hub_folder) {
+    return fail(Error::unsupported("an embedder is a hub folder with config.json and model.safetensors").at_file(folder.string()));
+  }
+  CORVID_TRY(embed::SentenceConfig config, embed::read_sentence_config(*file));
+  CORVID_TRY(const auto tokenizer, Tokenizer::from_model(*file));
+  OpContext ctx{options.device, options.precision};
+  ctx.pool = &runtime.pool();
+  CORVID_TRY(embed::BertModel model, embed::BertModel::load(ctx, file, runtime.memory()));
+  const auto positions = static_cast<std::uint32_t>(model.shape().positions);
+  config.max_tokens = config.max_tokens == 0 ? positions : std::min(config.max_tokens, positions);
+  CORVID_TRY(const auto empty, tokenizer->encode(""));
+  if (config.max_tokens <= empty.size()) {
+    return fail(Error::bad_input("the model's limit of " + std::to_string(config.max_tokens) + " tokens leaves no room for a text").at_file(folder.string()));
+  }
+  Sha256 hash;
+  hash.update(file->identity());
+  std::error_code ignored;
+  if (const auto path = file->folder() / "tokenizer.json"; std::filesystem::exists(path, ignored)) {
+    CORVID_TRY(const auto digest, sha256_file(path));
+    hash.update(to_hex(digest));
+  }
+  hash.update(" pooling " + std::to_string(static_cast<int>(config.pooling)) + " limit " + std::to_string(config.max_tokens) + " lower " +
+              std::to_string(config.lower_case ? 1 : 0));
+  const auto digest = hash.finish();
+  std::error_code failed;
+  auto absolute = std::filesystem::canonical(folder, failed);
+  if (failed) absolute = folder;
+  if (options.progress) options.progress({"load", 1, 1, {}});
+  return std::shared_ptr<TextEmbedder>(std::make_shared<BertEmbedder>(runtime, std::move(absolute), options, tokenizer, std::move(model), config,
+                                                                      to_hex(digest), empty.size()));
+}
+
+}  // namespace corvid
