@@ -1,0 +1,134 @@
+#include "retrieval/load/child_process.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+namespace corvid::retrieval {
+namespace {
+
+constexpr std::size_t kMaxErrorBytes = 4096;
+
+struct Pipe {
+  int read_end = -1, write_end = -1;
+  bool open() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return false;
+    read_end = ends[0];
+    write_end = ends[1];
+    return true;
+  }
+  static void shut(int& fd) {
+    if (fd >= 0) ::close(fd);
+    fd = -1;
+  }
+  ~Pipe() {
+    shut(read_end);
+    shut(write_end);
+  }
+};
+
+// Kills and reaps the child however the caller leaves.
+struct Child {
+  pid_t pid = -1;
+  int wait(bool kill_first) {
+    if (pid < 0) return 0;
+    if (kill_first) ::kill(pid, SIGKILL);
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+  }
+  ~Child() { wait(true); }
+};
+
+// Between fork and exec only what is async-signal-safe.
+[[noreturn]] void become(const char* program, char* const* argv, int output, int errors, const ProcessLimits& limits) {
+  const auto limit = [](int resource, rlim_t value) {
+    const struct rlimit bound { value, value };
+    ::setrlimit(static_cast<__rlimit_resource_t>(resource), &bound);
+  };
+  limit(RLIMIT_CPU, static_cast<rlim_t>(limits.timeout.count()));
+  limit(RLIMIT_AS, static_cast<rlim_t>(limits.memory_bytes));
+  limit(RLIMIT_FSIZE, 0);
+  limit(RLIMIT_CORE, 0);
+  const int nothing = ::open("/dev/null", O_RDONLY);
+  if (nothing < 0 || ::dup2(nothing, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(errors, 2) < 0) ::_exit(127);
+  ::signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::execv(program, argv);
+  ::_exit(127);
+}
+
+}  // namespace
+
+std::optional<std::string> find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+  while (!rest.empty()) {
+    const std::size_t colon = rest.find(':');
+    const std::string_view folder = rest.substr(0, colon);
+    rest.remove_prefix(colon == std::string_view::npos ? rest.size() : colon + 1);
+    if (folder.empty() || folder[0] != '/') continue;  // never out of the current folder
+    std::string candidate = std::string(folder) + "/" + name;
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return std::nullopt;
+}
+
+Result<ProcessOutput> run_limited(const std::string& program, const std::vector<std::string>& arguments, const ProcessLimits& limits,
+                                  const CancellationToken& cancellation) {
+  Pipe output, errors;
+  if (!output.open() || !errors.open()) return fail(Error::io(std::string("cannot make a pipe: ") + std::strerror(errno)));
+  std::vector<char*> argv{const_cast<char*>(program.c_str())};
+  for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  Child child;
+  child.pid = ::fork();
+  if (child.pid < 0) return fail(Error::io(std::string("cannot start ") + program + ": " + std::strerror(errno)));
+  if (child.pid == 0) become(program.c_str(), argv.data(), output.write_end, errors.write_end, limits);
+  Pipe::shut(output.write_end);
+  Pipe::shut(errors.write_end);
+
+  ProcessOutput out;
+  std::array<char, 65536> buffer{};
+  const auto deadline = std::chrono::steady_clock::now() + limits.timeout;
+  while (output.read_end >= 0 || errors.read_end >= 0) {
+    CORVID_TRY_STATUS(cancellation.check());
+    if (std::chrono::steady_clock::now() >= deadline)
+      return fail(Error::limit_exceeded(program + " took more than " + std::to_string(limits.timeout.count()) + " s"));
+    std::array<pollfd, 2> ready{pollfd{output.read_end, POLLIN, 0}, pollfd{errors.read_end, POLLIN, 0}};
+    if (::poll(ready.data(), ready.size(), 100) < 0 && errno != EINTR) return fail(Error::io(std::string("poll: ") + std::strerror(errno)));
+    for (std::size_t i = 0; i < ready.size(); ++i) {
+      if (ready[i].fd < 0 || ready[i].revents == 0) continue;
+      const ssize_t n = ::read(ready[i].fd, buffer.data(), buffer.size());
+      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      if (n <= 0) {
+        Pipe::shut(i == 0 ? output.read_end : errors.read_end);
+      } else if (i == 0) {
+        if (out.output.size() + static_cast<std::size_t>(n) > limits.max_output_bytes)
+          return fail(Error::limit_exceeded(program + " gave more than " + std::to_string(limits.max_output_bytes) + " bytes"));
+        out.output.append(buffer.data(), static_cast<std::size_t>(n));
+      } else {
+        out.errors.append(buffer.data(), std::min(static_cast<std::size_t>(n), kMaxErrorBytes - out.errors.size()));
+      }
+    }
+  }
+  out.exit_code = child.wait(false);
+  return out;
+}
+
+}  // namespace corvid::retrieval
