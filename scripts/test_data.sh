@@ -17,7 +17,7 @@ done
 if [ ! -e "$out/llama-vocabs" ]; then
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  if python3 -m pip download -q --no-deps --no-build-isolation --disable-pip-version-check --no-binary :all: -d "$work" llama-cpp-python==0.3.36 >&2 2>&1 \
+  if python3 -m pip download -q --no-deps --disable-pip-version-check --no-binary llama-cpp-python -d "$work" llama-cpp-python==0.3.36 >&2 \
      || ls "$work"/llama_cpp_python-0.3.36.tar.gz >/dev/null 2>&1; then
     tar -xzf "$work"/llama_cpp_python-0.3.36.tar.gz -C "$work" llama_cpp_python-0.3.36/vendor/llama.cpp/models
     mv "$work/llama_cpp_python-0.3.36/vendor/llama.cpp/models" "$out/llama-vocabs"

@@ -1,0 +1,81 @@
+#include "llm/kv/page_pool.hpp"
+
+#include <sys/mman.h>
+
+#include <cstring>
+
+namespace corvid::llm {
+
+std::size_t PageShape::bytes_per_side() const {
+  return static_cast<std::size_t>(kv_heads * page_tokens * head_dim) * traits(dtype).block_bytes;
+}
+
+Result<std::shared_ptr<PagePool>> PagePool::make(const PageShape& shape, std::int64_t max_pages, MemoryBudget& budget) {
+  auto pool = std::shared_ptr<PagePool>(new PagePool(shape, max_pages));
+  pool->mapped_bytes_ = shape.bytes() * static_cast<std::size_t>(max_pages);
+  void* memory = mmap(nullptr, pool->mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return fail(Error::out_of_memory("no address space for " + std::to_string(pool->mapped_bytes_) + " bytes of KV pages; take a smaller context"));
+  pool->memory_ = static_cast<std::byte*>(memory);
+  pool->references_.assign(static_cast<std::size_t>(max_pages), 0);
+  CORVID_TRY(pool->held_, budget.reserve(0, "kv"));
+  return pool;
+}
+
+PagePool::~PagePool() {
+  if (memory_) munmap(memory_, mapped_bytes_);
+}
+
+Result<PageId> PagePool::acquire() {
+  std::lock_guard lock(mutex_);
+  PageId page;
+  if (!free_.empty()) {
+    page = free_.back();
+    free_.pop_back();
+  } else {
+    if (next_ >= max_pages_) return fail(Error::out_of_memory("all " + std::to_string(max_pages_) + " KV pages are in use; finish or release sequences, or raise the KV budget"));
+    CORVID_TRY_STATUS(held_.resize(held_.bytes() + shape_.bytes()));
+    page = next_++;
+  }
+  references_[static_cast<std::size_t>(page)] = 1;
+  return page;
+}
+
+void PagePool::retain(PageId page) {
+  std::lock_guard lock(mutex_);
+  ++references_[static_cast<std::size_t>(page)];
+}
+
+void PagePool::release(PageId page) {
+  std::lock_guard lock(mutex_);
+  if (--references_[static_cast<std::size_t>(page)] == 0) free_.push_back(page);
+}
+
+bool PagePool::shared(PageId page) const {
+  std::lock_guard lock(mutex_);
+  return references_[static_cast<std::size_t>(page)] > 1;
+}
+
+std::int64_t PagePool::free_pages() const {
+  std::lock_guard lock(mutex_);
+  return max_pages_ - next_ + static_cast<std::int64_t>(free_.size());
+}
+
+std::byte* PagePool::side(std::int64_t layer, bool value, PageId page) const {
+  const std::size_t bytes = shape_.bytes_per_side();
+  return memory_ + (static_cast<std::size_t>(layer * 2 + (value ? 1 : 0)) * static_cast<std::size_t>(max_pages_) + static_cast<std::size_t>(page)) * bytes;
+}
+
+void PagePool::copy(PageId from, PageId to) {
+  for (std::int64_t l = 0; l < shape_.layers; ++l) {
+    for (const bool value : {false, true}) std::memcpy(side(l, value, to), side(l, value, from), shape_.bytes_per_side());
+  }
+}
+
+ops::PagedKv PagePool::layer(std::int64_t index) const {
+  const auto view = [&](bool value) {
+    return TensorView(side(index, value, 0), shape_.dtype, {max_pages_, shape_.kv_heads, shape_.page_tokens, shape_.head_dim});
+  };
+  return {view(false), view(true)};
+}
+
+}  // namespace corvid::llm

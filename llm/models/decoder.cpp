@@ -1,0 +1,176 @@
+#include "llm/models/decoder.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace corvid::llm {
+namespace {
+
+// The names of one layer's tensors in the two formats; %: the layer's number.
+struct Names {
+  const char *gguf, *hub;
+};
+
+std::string numbered(std::string_view pattern, std::int64_t layer) {
+  std::string name(pattern);
+  name.replace(name.find('%'), 1, std::to_string(layer));
+  return name;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared_ptr<const ModelFile> file, LlmConfig config,
+                                               MemoryBudget& budget, const ProgressSink& progress) {
+  auto model = std::make_unique<Decoder>();
+  model->config_ = std::move(config);
+  const LlmConfig& c = model->config_;
+  const std::string path = file->path().string();
+
+  const auto take = [&](const std::string& name, std::int64_t rows, std::int64_t cols, WeightUse use, bool required, Weight& out) -> Status {
+    const TensorInfo* tensor = file->find(name);
+    if (!tensor) {
+      if (!required) return {};
+      return fail(Error::bad_input("the model lacks this tensor").at_key(name).at_file(path));
+    }
+    const bool vector = use == WeightUse::vector;
+    const std::vector<std::int64_t> wanted = vector ? std::vector<std::int64_t>{cols} : std::vector<std::int64_t>{rows, cols};
+    if (tensor->shape != wanted) {
+      std::string shape;
+      for (const auto n : tensor->shape) shape += (shape.empty() ? "" : ", ") + std::to_string(n);
+      return fail(Error::bad_input("has the shape [" + shape + "], but the configuration asks for [" + (vector ? "" : std::to_string(rows) + ", ") + std::to_string(cols) + "]").at_key(name).at_file(path).at_offset(tensor->file_offset));
+    }
+    CORVID_TRY(out, prepare_weight(ctx, file, *tensor, use, budget));
+    return {};
+  };
+  const auto pick = [&](Names names) { return std::string(c.hub ? names.hub : names.gguf); };
+
+  CORVID_TRY_STATUS(take(pick({"token_embd.weight", "model.embed_tokens.weight"}), c.vocab, c.width, WeightUse::lookup, true, model->embedding_));
+  CORVID_TRY_STATUS(take(pick({"output_norm.weight", "model.norm.weight"}), 1, c.width, WeightUse::vector, true, model->output_norm_));
+  CORVID_TRY_STATUS(take(pick({"output.weight", "lm_head.weight"}), c.vocab, c.width, WeightUse::matrix, false, model->output_));
+  if (!model->output_) model->output_ = model->embedding_;
+
+  std::vector<float> factors;
+  if (const TensorInfo* freqs = c.hub ? nullptr : file->find("rope_freqs.weight")) {
+    if (freqs->dtype != DType::f32 || freqs->elements() != c.rope_dims / 2) return fail(Error::bad_input("rope factors must be f32, one a pair").at_key(freqs->name).at_file(path).at_offset(freqs->file_offset));
+    factors.resize(static_cast<std::size_t>(freqs->elements()));
+    std::memcpy(factors.data(), freqs->bytes.data(), factors.size() * sizeof(float));
+    if (std::any_of(factors.begin(), factors.end(), [](float f) { return !(f > 0); })) return fail(Error::bad_input("rope factors must be positive").at_key(freqs->name).at_file(path).at_offset(freqs->file_offset));
+  }
+  model->rope_ = rope_table(c.rope, c.rope_dims, factors);
+  model->local_rope_ = rope_table(c.local_rope, c.rope_dims, factors);
+
+  const std::int64_t q_rows = c.heads * c.head_dim, kv_rows = c.kv_heads * c.head_dim;
+  const bool gemma = c.architecture == "gemma3";
+  const bool qwen2 = c.architecture == "qwen2";
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    Layer l;
+    const auto name = [&](Names names) { return numbered(pick(names), i); };
+    const auto matrix = [&](Names n, std::int64_t rows, std::int64_t cols, Weight& out) { return take(name(n), rows, cols, WeightUse::matrix, true, out); };
+    const auto vector = [&](Names n, std::int64_t size, bool required, Weight& out) { return take(name(n), 1, size, WeightUse::vector, required, out); };
+    CORVID_TRY_STATUS(vector({"blk.%.attn_norm.weight", "model.layers.%.input_layernorm.weight"}, c.width, true, l.attn_norm));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_q.weight", "model.layers.%.self_attn.q_proj.weight"}, q_rows, c.width, l.wq));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_k.weight", "model.layers.%.self_attn.k_proj.weight"}, kv_rows, c.width, l.wk));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_v.weight", "model.layers.%.self_attn.v_proj.weight"}, kv_rows, c.width, l.wv));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_output.weight", "model.layers.%.self_attn.o_proj.weight"}, c.width, q_rows, l.wo));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_q.bias", "model.layers.%.self_attn.q_proj.bias"}, q_rows, qwen2, l.bq));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_k.bias", "model.layers.%.self_attn.k_proj.bias"}, kv_rows, qwen2, l.bk));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_v.bias", "model.layers.%.self_attn.v_proj.bias"}, kv_rows, qwen2, l.bv));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_output.bias", "model.layers.%.self_attn.o_proj.bias"}, c.width, false, l.bo));
+    if (c.qk_norm) {
+      CORVID_TRY_STATUS(vector({"blk.%.attn_q_norm.weight", "model.layers.%.self_attn.q_norm.weight"}, c.head_dim, true, l.q_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.attn_k_norm.weight", "model.layers.%.self_attn.k_norm.weight"}, c.head_dim, true, l.k_norm));
+    }
+    if (gemma) {
+      CORVID_TRY_STATUS(vector({"blk.%.post_attention_norm.weight", "model.layers.%.post_attention_layernorm.weight"}, c.width, true, l.post_attn_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.ffn_norm.weight", "model.layers.%.pre_feedforward_layernorm.weight"}, c.width, true, l.ffn_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.post_ffw_norm.weight", "model.layers.%.post_feedforward_layernorm.weight"}, c.width, true, l.post_ffn_norm));
+    } else {
+      CORVID_TRY_STATUS(vector({"blk.%.ffn_norm.weight", "model.layers.%.post_attention_layernorm.weight"}, c.width, true, l.ffn_norm));
+    }
+    CORVID_TRY_STATUS(matrix({"blk.%.ffn_gate.weight", "model.layers.%.mlp.gate_proj.weight"}, c.ffn, c.width, l.gate));
+    CORVID_TRY_STATUS(matrix({"blk.%.ffn_up.weight", "model.layers.%.mlp.up_proj.weight"}, c.ffn, c.width, l.up));
+    CORVID_TRY_STATUS(matrix({"blk.%.ffn_down.weight", "model.layers.%.mlp.down_proj.weight"}, c.width, c.ffn, l.down));
+    model->layers_.push_back(std::move(l));
+    if (progress) progress({"load", static_cast<std::uint64_t>(i + 1), static_cast<std::uint64_t>(c.layers), path});
+  }
+  return model;
+}
+
+Status Decoder::forward(const OpContext& ctx, const StepBatch& batch, const PagePool& pages, std::vector<float>& logits) {
+  const LlmConfig& c = config_;
+  const auto n = static_cast<std::int64_t>(batch.ids.size());
+  const auto sequences = static_cast<std::int64_t>(batch.row_offsets.size()) - 1;
+  const std::int64_t q_cols = c.heads * c.head_dim, kv_cols = c.kv_heads * c.head_dim;
+  const auto sized = [n](std::vector<float>& buffer, std::int64_t cols) {
+    const auto wanted = static_cast<std::size_t>(n * cols);
+    if (buffer.size() < wanted) buffer.resize(wanted);
+    return TensorView(buffer.data(), DType::f32, {n, cols});
+  };
+  const TensorView x = sized(x_, c.width), h = sized(h_, c.width), q = sized(q_, q_cols), k = sized(k_, kv_cols), v = sized(v_, kv_cols),
+                   a = sized(a_, q_cols), o = sized(o_, c.width), g = sized(g_, c.ffn), u = sized(u_, c.ffn);
+  const auto by_head = [n, &c](TensorView rows, std::int64_t heads) { return TensorView(rows.data, DType::f32, {n, heads, c.head_dim}); };
+  const TensorView q3 = by_head(q, c.heads), k3 = by_head(k, c.kv_heads), v3 = by_head(v, c.kv_heads), a3 = by_head(a, c.heads);
+
+  const ConstTensorView ids(batch.ids.data(), DType::i32, {n}), positions(batch.positions.data(), DType::i32, {n});
+  const ops::RaggedRows rows{ConstTensorView(batch.row_offsets.data(), DType::i32, {sequences + 1}), positions,
+                             ConstTensorView(batch.page_table.data(), DType::i32, {sequences, batch.max_pages})};
+
+  CORVID_TRY_STATUS(ops::embedding(ctx, ids, embedding_, c.embedding_scale, x));
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const Layer& l = layers_[static_cast<std::size_t>(i)];
+    const bool sliding = c.sliding[static_cast<std::size_t>(i)];
+    CORVID_TRY_STATUS(ops::rms_norm(ctx, x, l.attn_norm, c.eps, h, c.norm_offset));
+    CORVID_TRY_STATUS(ops::linear(ctx, h, l.wq, l.bq, q));
+    CORVID_TRY_STATUS(ops::linear(ctx, h, l.wk, l.bk, k));
+    CORVID_TRY_STATUS(ops::linear(ctx, h, l.wv, l.bv, v));
+    if (c.qk_norm) {
+      CORVID_TRY_STATUS(ops::rms_norm(ctx, q3, l.q_norm, c.eps, q3, c.norm_offset));
+      CORVID_TRY_STATUS(ops::rms_norm(ctx, k3, l.k_norm, c.eps, k3, c.norm_offset));
+    }
+    const RopeTable& table = sliding ? local_rope_ : rope_;
+    ops::RopeParams rope;
+    rope.pairing = c.pairing;
+    rope.dims = static_cast<int>(c.rope_dims);
+    rope.magnitude = table.magnitude;
+    rope.inverse_frequencies = ConstTensorView(table.inverse_frequencies.data(), DType::f32, {c.rope_dims / 2});
+    CORVID_TRY_STATUS(ops::rope(ctx, rope, positions, q3));
+    CORVID_TRY_STATUS(ops::rope(ctx, rope, positions, k3));
+    const ops::PagedKv kv = pages.layer(i);
+    CORVID_TRY_STATUS(ops::kv_append(ctx, rows, k3, v3, kv));
+    ops::AttentionParams attention;
+    attention.scale = c.attention_scale;
+    attention.window = sliding ? static_cast<int>(c.window) : 0;
+    CORVID_TRY_STATUS(ops::paged_attention(ctx, attention, rows, q3, kv, a3));
+    if (c.post_norms) {
+      CORVID_TRY_STATUS(ops::linear(ctx, a, l.wo, l.bo, o));
+      CORVID_TRY_STATUS(ops::rms_norm(ctx, o, l.post_attn_norm, c.eps, o, c.norm_offset));
+      CORVID_TRY_STATUS(ops::add(ctx, o, x));
+    } else {
+      CORVID_TRY_STATUS(ops::linear(ctx, a, l.wo, l.bo, x, true));
+    }
+    CORVID_TRY_STATUS(ops::rms_norm(ctx, x, l.ffn_norm, c.eps, h, c.norm_offset));
+    CORVID_TRY_STATUS(ops::linear(ctx, h, l.gate, {}, g));
+    CORVID_TRY_STATUS(ops::linear(ctx, h, l.up, {}, u));
+    CORVID_TRY_STATUS(ops::gated_activation(ctx, c.activation, g, u, g));
+    if (c.post_norms) {
+      CORVID_TRY_STATUS(ops::linear(ctx, g, l.down, {}, o));
+      CORVID_TRY_STATUS(ops::rms_norm(ctx, o, l.post_ffn_norm, c.eps, o, c.norm_offset));
+      CORVID_TRY_STATUS(ops::add(ctx, o, x));
+    } else {
+      CORVID_TRY_STATUS(ops::linear(ctx, g, l.down, {}, x, true));
+    }
+  }
+
+  // Only the rows that are asked for meet the output matrix, the largest of all.
+  const auto wanted = static_cast<std::int64_t>(batch.logit_rows.size());
+  logits.resize(static_cast<std::size_t>(wanted * c.vocab));
+  if (wanted == 0) return {};
+  for (std::int64_t i = 0; i < wanted; ++i) {
+    std::memcpy(h_.data() + i * c.width, x_.data() + batch.logit_rows[static_cast<std::size_t>(i)] * c.width, static_cast<std::size_t>(c.width) * sizeof(float));
+  }
+  const TensorView last(h_.data(), DType::f32, {wanted, c.width});
+  CORVID_TRY_STATUS(ops::rms_norm(ctx, last, output_norm_, c.eps, last, c.norm_offset));
+  return ops::linear(ctx, last, output_, {}, TensorView(logits.data(), DType::f32, {wanted, c.vocab}));
+}
+
+}  // namespace corvid::llm
