@@ -83,8 +83,8 @@ Sequence::~Sequence() = default;
 Status Sequence::append_blocking(std::vector<TokenId> ids, CancellationToken cancellation) {
   Impl& s = *impl_;
   if (ids.empty()) return {};
-  if (s.run.ids.size() + ids.size() > s.host->context_tokens()) {
-    return fail(Error::limit_exceeded("the sequence would have " + std::to_string(s.run.ids.size() + ids.size()) + " tokens; the context holds " + std::to_string(s.host->context_tokens())));
+  if (s.run.ids.size() + ids.size() > s.host->sequence_limit()) {
+    return fail(Error::limit_exceeded("the sequence would have " + std::to_string(s.run.ids.size() + ids.size()) + " tokens; the context holds " + std::to_string(s.host->sequence_limit())));
   }
   const auto job = [&](llm::Stepper& stepper) -> Status {
     const auto vocab = stepper.config().vocab;
@@ -199,7 +199,7 @@ Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::
     if (stored != n) return fail(Error::conflict("the sequence was saved with another KV format; load the model with the same precision"));
   }
   CORVID_TRY(const auto ids, r.bytes());
-  if (ids.size() % sizeof(TokenId) != 0 || ids.size() / sizeof(TokenId) > host->context_tokens()) return fail(Error::limit_exceeded("the saved sequence is longer than this engine's context of " + std::to_string(host->context_tokens()) + " tokens"));
+  if (ids.size() % sizeof(TokenId) != 0 || ids.size() / sizeof(TokenId) > host->sequence_limit()) return fail(Error::limit_exceeded("the saved sequence is longer than this engine's context of " + std::to_string(host->sequence_limit()) + " tokens"));
   CORVID_TRY(const auto logits, r.bytes());
   if (!logits.empty() && logits.size() != static_cast<std::size_t>(vocab) * sizeof(float)) return fail(Error::bad_input("the saved logits do not fit the vocabulary").at_offset(r.offset()));
   CORVID_TRY(const auto sampler, r.bytes());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "corvid/llm/sequence.hpp"
+#include "corvid/runtime/runtime.hpp"
 #include "llm/engine/step.hpp"
 #include "llm/sampling/sampler.hpp"
 
@@ -20,8 +21,9 @@ class SequenceHost {
   virtual ~SequenceHost() = default;
   /// Runs `job` on the engine's thread between two steps and waits for it.
   virtual Status on_engine(std::function<Status(Stepper&)> job) = 0;
+  virtual Runtime& runtime() = 0;
   virtual const std::string& model_identity() const = 0;
-  virtual std::size_t context_tokens() const = 0;
+  virtual std::size_t sequence_limit() const = 0;  ///< tokens
   virtual std::size_t chunk_tokens() const = 0;
   virtual double prefill_ms_per_token() const = 0;
   virtual void note_prefill(std::size_t tokens, double ms) = 0;

@@ -1,0 +1,460 @@
+#include "llm/engine/native_engine.hpp"
+
+#include <algorithm>
+#include <future>
+
+#include "corvid/runtime/offload.hpp"
+
+namespace corvid::llm {
+namespace {
+
+// Finished runs that are kept for their prefixes; more than this costs look-ups without hits in what was tried.
+constexpr std::size_t kCachedRuns = 32;
+
+double ms_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double, std::milli>(to - from).count(); }
+
+}  // namespace
+
+// The reader's end. It may outlive the engine.
+class NativeEngine::Source final : public EventStream::Source {
+ public:
+  Source(std::shared_ptr<Request> request, std::shared_ptr<Loop> loop) : request_(std::move(request)), loop_(std::move(loop)) {}
+  ~Source() override {
+    cancel();
+    request_->events.close();
+  }
+  boost::asio::awaitable<std::optional<Result<GenerationEvent>>> next() override {
+    if (done_) co_return std::nullopt;
+    auto event = co_await request_->events.receive();
+    note(event);
+    co_return event;
+  }
+  std::optional<Result<GenerationEvent>> next_blocking() override {
+    if (done_) return std::nullopt;
+    auto event = request_->events.receive_blocking();
+    note(event);
+    return event;
+  }
+  void cancel() override {
+    request_->cancellation.cancel();
+    std::lock_guard lock(loop_->mutex);
+    loop_->poked = true;
+    loop_->wake.notify_one();
+  }
+
+ private:
+  void note(const std::optional<Result<GenerationEvent>>& event) { done_ = !event || !*event || (*event)->finish_reason.has_value(); }
+  std::shared_ptr<Request> request_;
+  std::shared_ptr<Loop> loop_;
+  bool done_ = false;
+};
+
+NativeEngine::NativeEngine(Runtime& runtime, Parts parts) : runtime_(runtime), p_(std::move(parts)), thread_([this] { run(); }) {}
+
+NativeEngine::~NativeEngine() {
+  {
+    std::lock_guard lock(loop_->mutex);
+    loop_->stop = true;
+    loop_->wake.notify_one();
+  }
+  thread_.join();
+}
+
+GenerationTimings NativeEngine::load_timings() const noexcept {
+  GenerationTimings timings;
+  timings.load_ms = p_.load_ms;
+  return timings;
+}
+
+double NativeEngine::prefill_ms_per_token() const {
+  std::lock_guard lock(speed_mutex_);
+  return prefill_ms_per_token_;
+}
+
+void NativeEngine::note_prefill(std::size_t tokens, double ms) {
+  if (tokens == 0) return;
+  std::lock_guard lock(speed_mutex_);
+  prefill_ms_per_token_ = ms / static_cast<double>(tokens);
+}
+
+// --- requests ---------------------------------------------------------------------------------------------------------
+
+Result<std::vector<TokenId>> NativeEngine::prompt_ids(const GenerateRequest& request) const {
+  if (const auto* ids = std::get_if<std::vector<TokenId>>(&request.prompt)) {
+    for (const TokenId id : *ids) {
+      if (id < 0 || id >= static_cast<TokenId>(p_.info.vocab)) return fail(Error::bad_input("token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(p_.info.vocab)));
+    }
+    return *ids;
+  }
+  EncodeOptions options;
+  options.parse_special = request.parse_special;
+  return p_.tokenizer->encode(std::get<std::string>(request.prompt), options);
+}
+
+Result<std::shared_ptr<Request>> NativeEngine::make_request(GenerateRequest asked, std::vector<TokenId> prompt) {
+  if (asked.max_tokens < 1) return fail(Error::invalid_argument("max_tokens must be at least 1").at_key("max_tokens"));
+  if (asked.beams < 1) return fail(Error::invalid_argument("beams must be at least 1").at_key("beams"));
+  if (asked.beams > 1) return fail(Error::unsupported("beam search is not supported by this engine yet").at_key("beams"));
+  if (prompt.empty()) return fail(Error::invalid_argument("the prompt is empty; give at least one token").at_key("prompt"));
+  if (prompt.size() >= p_.options.context_tokens) {
+    return fail(Error::limit_exceeded("the prompt has " + std::to_string(prompt.size()) + " tokens; the context holds " + std::to_string(p_.options.context_tokens) + ", one of them for the answer"));
+  }
+  CORVID_TRY(auto sampler, Sampler::make(asked.sampling, p_.info.vocab));
+  CORVID_TRY(auto stops, StopMatcher::make(asked.stop));
+  auto request = std::make_shared<Request>(p_.pool, std::move(sampler), std::move(stops), p_.tokenizer);
+  request->cancellation = CancellationSource(asked.cancellation);
+  request->asked = std::move(asked);
+  request->prompt = std::move(prompt);
+  request->seen = request->prompt;
+  return request;
+}
+
+EventStream NativeEngine::submit(std::shared_ptr<Request> request) {
+  std::weak_ptr<Loop> weak = loop_;
+  request->events.on_room([weak] {
+    if (auto loop = weak.lock()) {
+      std::lock_guard lock(loop->mutex);
+      loop->poked = true;
+      loop->wake.notify_one();
+    }
+  });
+  auto source = std::make_unique<Source>(request, loop_);
+  std::lock_guard lock(loop_->mutex);
+  loop_->arrived.push_back(std::move(request));
+  loop_->wake.notify_one();
+  return EventStream(std::move(source));
+}
+
+Result<EventStream> NativeEngine::generate(GenerateRequest request) {
+  CORVID_TRY(auto ids, prompt_ids(request));
+  CORVID_TRY(auto made, make_request(std::move(request), std::move(ids)));
+  return submit(std::move(made));
+}
+
+Result<Sequence> NativeEngine::new_sequence() {
+  std::shared_ptr<SequenceHost> host(shared_from_this(), static_cast<SequenceHost*>(this));
+  return Sequence(std::make_shared<Sequence::Impl>(std::move(host), p_.pool));
+}
+
+Result<Sequence> NativeEngine::restore_sequence(std::span<const std::byte> saved) {
+  std::shared_ptr<SequenceHost> host(shared_from_this(), static_cast<SequenceHost*>(this));
+  return corvid::restore_sequence(std::move(host), p_.pool, p_.info.vocab, saved);
+}
+
+Result<EventStream> NativeEngine::continue_sequence(Sequence& sequence, GenerateRequest request) {
+  CORVID_TRY(auto more, prompt_ids(request));
+  const auto impl = sequence.impl();
+  std::vector<TokenId> prompt = impl->run.ids;
+  if (more.empty() && !prompt.empty()) {
+    // Its last token is read again, so that its logits are there: the KV is the same to the bit.
+    impl->run.truncate(prompt.size() - 1);
+  }
+  prompt.insert(prompt.end(), more.begin(), more.end());
+  auto made = make_request(std::move(request), std::move(prompt));
+  if (!made) return fail(std::move(made).error());
+  (*made)->run = std::move(impl->run);
+  impl->run = TokenRun(p_.pool);
+  (*made)->cached = (*made)->run.ids.size();
+  if (impl->sampler) (*made)->sampler = *impl->sampler;
+  (*made)->on_end = [this, impl](Request& ended) {
+    // The last token drawn has no KV yet; with it the sequence can be appended to, forked and saved.
+    std::vector<TokenId> rest(ended.seen.begin() + static_cast<std::ptrdiff_t>(ended.run.ids.size()), ended.seen.end());
+    if (!rest.empty() && ended.seen.size() <= p_.options.context_tokens) {
+      if (auto status = p_.stepper->prefill(ended.run, rest, chunk_tokens(), {}, impl->logits); !status) {
+        runtime_.log(LogLevel::warn, "engine", "the last token of a continued sequence was dropped: " + status.error().describe());
+      }
+    }
+    impl->run = std::move(ended.run);
+    impl->sampler = ended.sampler;
+    ended.run = TokenRun(p_.pool);
+  };
+  return submit(std::move(*made));
+}
+
+// --- chat -------------------------------------------------------------------------------------------------------------
+
+Result<std::string> NativeEngine::render_chat(const ChatRequest& request) const {
+  if (!p_.chat_template) return fail(Error::unsupported("the model's file has no chat template; use generate with a raw prompt"));
+  for (const auto& message : request.messages) {
+    for (const auto& part : message.parts) {
+      if (std::holds_alternative<ImagePart>(part) || std::holds_alternative<AudioPart>(part)) return fail(Error::unsupported("this model reads text only: the request has an image or audio part"));
+    }
+  }
+  if (request.response_format.kind != ResponseFormat::Kind::text) return fail(Error::unsupported("the native engine cannot hold an answer to a JSON format yet; leave response_format out").at_key("response_format"));
+  ChatTemplateInputs inputs;
+  inputs.messages = template_messages(request.messages);
+  inputs.tools = template_tools(request.tools);
+  inputs.bos_token = p_.bos_text;
+  inputs.eos_token = p_.eos_text;
+  return p_.chat_template->render(inputs);
+}
+
+std::optional<std::uint64_t> NativeEngine::count_tokens(const ChatRequest& request) const {
+  const auto text = render_chat(request);
+  if (!text) return std::nullopt;
+  EncodeOptions options;
+  options.parse_special = true;
+  const auto ids = p_.tokenizer->encode(*text, options);
+  if (!ids) return std::nullopt;
+  return ids->size();
+}
+
+Task<EventStream> NativeEngine::chat(ChatRequest request) {
+  if (!request.tools.empty()) co_return fail(Error::unsupported("the native engine cannot hold an answer to tool calls yet; leave the tools out or use a remote model").at_key("tools"));
+  CORVID_CO_TRY(const std::string text, render_chat(request));
+  EncodeOptions encoding;
+  encoding.parse_special = true;
+  // Most templates write BOS themselves; a second one would be a different prompt.
+  encoding.add_special = p_.bos_text.empty() || !text.starts_with(p_.bos_text);
+  CORVID_CO_TRY(auto ids, p_.tokenizer->encode(text, encoding));
+  GenerateRequest asked;
+  asked.prompt = std::move(ids);
+  asked.sampling = std::move(request.sampling);
+  asked.max_tokens = request.max_tokens;
+  asked.stop = std::move(request.stop);
+  asked.constraint = std::move(request.constraint);
+  asked.cancellation = request.cancellation;
+  co_return generate(std::move(asked));
+}
+
+// --- the engine's thread ----------------------------------------------------------------------------------------------
+
+Status NativeEngine::on_engine(std::function<Status(Stepper&)> job) {
+  std::promise<Status> promise;
+  auto done = promise.get_future();
+  {
+    std::lock_guard lock(loop_->mutex);
+    if (loop_->stop) return fail(Error::cancelled("the engine is shutting down"));
+    loop_->jobs.emplace_back([&](Stepper* stepper) {
+      try {
+        promise.set_value(stepper ? job(*stepper) : Status(fail(Error::cancelled("the engine is shutting down"))));
+      } catch (...) {
+        promise.set_exception(std::current_exception());
+      }
+    });
+    loop_->wake.notify_one();
+  }
+  return done.get();
+}
+
+void NativeEngine::run() {
+  while (true) {
+    std::deque<std::function<void(Stepper*)>> jobs;
+    bool stop = false;
+    {
+      std::lock_guard lock(loop_->mutex);
+      while (!loop_->arrived.empty()) {
+        waiting_.push_back(std::move(loop_->arrived.front()));
+        loop_->arrived.pop_front();
+      }
+      jobs.swap(loop_->jobs);
+      loop_->poked = false;
+      stop = loop_->stop;
+    }
+    for (auto& job : jobs) job(stop ? nullptr : p_.stepper.get());
+    if (stop) {
+      for (auto* list : {&waiting_}) for (auto& request : *list) finish(*request, FinishReason::cancelled, {});
+      for (auto& request : running_) if (!request->finished) finish(*request, FinishReason::cancelled, {});
+      for (auto& request : running_) if (request->held) (void)request->events.try_send(*request->held);
+      for (auto& request : running_) request->events.close();
+      for (auto& request : waiting_) request->events.close();
+      waiting_.clear();
+      running_.clear();
+      cache_.clear();
+      return;
+    }
+    settle();
+    admit();
+    if (step()) continue;
+    std::unique_lock lock(loop_->mutex);
+    const auto anything = [&] { return loop_->poked || loop_->stop || !loop_->arrived.empty() || !loop_->jobs.empty(); };
+    // A deadline passes without a call; whoever has one is looked at again soon.
+    if (running_.empty() && waiting_.empty()) loop_->wake.wait(lock, anything);
+    else loop_->wake.wait_for(lock, std::chrono::milliseconds(50), anything);
+  }
+}
+
+void NativeEngine::settle() {
+  const auto stopped = [&](Request& request) {
+    const auto status = request.cancellation.token().check();
+    if (status) return false;
+    finish(request, status.error().code() == ErrorCode::cancelled ? FinishReason::cancelled : FinishReason::deadline, {});
+    return true;
+  };
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    if (stopped(**at)) {
+      if ((*at)->held) (void)(*at)->events.try_send(*(*at)->held);
+      (*at)->events.close();
+      at = waiting_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  for (auto at = running_.begin(); at != running_.end();) {
+    Request& request = **at;
+    if (request.held && request.events.try_send(*request.held)) request.held.reset();
+    if (!request.finished) stopped(request);
+    if (request.held && request.events.closed()) request.held.reset();  // nobody reads any more
+    if (request.finished && !request.held) {
+      request.events.close();
+      at = running_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+}
+
+void NativeEngine::admit() {
+  while (!waiting_.empty() && running_.size() < p_.options.max_running) {
+    auto request = std::move(waiting_.front());
+    waiting_.pop_front();
+    request->started = Clock::now();
+    if (p_.options.prefix_cache && request->run.ids.empty()) {
+      // The run that shares the longest prefix; the last prompt token is always computed, its logits are needed.
+      const TokenRun* best = nullptr;
+      std::size_t shared = 0;
+      for (const auto& run : cache_) {
+        const auto limit = std::min(run.ids.size(), request->prompt.size() - 1);
+        const auto same = static_cast<std::size_t>(std::mismatch(run.ids.begin(), run.ids.begin() + static_cast<std::ptrdiff_t>(limit), request->prompt.begin()).first - run.ids.begin());
+        if (same > shared) {
+          shared = same;
+          best = &run;
+        }
+      }
+      if (best) {
+        request->run = best->fork();
+        request->run.truncate(shared);
+        request->cached = shared;
+      }
+    }
+    running_.push_back(std::move(request));
+  }
+}
+
+bool NativeEngine::step() {
+  std::vector<Stepper::Part> parts;
+  std::vector<Request*> owners;
+  std::size_t room = p_.options.max_batch_tokens;
+  // Decode tokens first: who waits for one token is not held up by somebody's prompt.
+  for (const bool decoding : {true, false}) {
+    for (auto& request : running_) {
+      if (request->finished || request->held || room == 0) continue;
+      const std::size_t pending = request->seen.size() - request->run.ids.size();
+      if ((request->generated > 0) != decoding || pending == 0) continue;
+      const std::size_t take = std::min(pending, room);
+      Stepper::Part part;
+      part.run = &request->run;
+      part.ids = std::span(request->seen).subspan(request->run.ids.size(), take);
+      part.last_logits = take == pending;
+      parts.push_back(part);
+      owners.push_back(request.get());
+      room -= take;
+    }
+  }
+  if (parts.empty()) return false;
+  auto status = p_.stepper->step(parts, logits_);
+  while (!status && status.error().code() == ErrorCode::out_of_memory && evict()) status = p_.stepper->step(parts, logits_);
+  if (!status) {
+    // Out of pages: the newest gives way, the others go on. Anything else is everybody's.
+    if (status.error().code() == ErrorCode::out_of_memory && owners.size() > 1) fail_request(*owners.back(), status.error());
+    else for (Request* owner : owners) fail_request(*owner, status.error());
+    return true;
+  }
+  std::size_t row = 0;
+  const auto vocab = static_cast<std::size_t>(p_.info.vocab);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (!parts[i].last_logits) continue;
+    consume(*owners[i], std::span(logits_).subspan(row * vocab, vocab));
+    ++row;
+  }
+  return true;
+}
+
+void NativeEngine::consume(Request& request, std::span<float> logits) {
+  if (request.generated == 0) {
+    request.first_token = Clock::now();
+    request.prefill_ms = ms_between(request.started, request.first_token);
+    note_prefill(request.prompt.size() - request.cached, request.prefill_ms);
+  }
+  // What was cancelled while the step ran gets no token of it.
+  if (const auto status = request.cancellation.token().check(); !status) {
+    finish(request, status.error().code() == ErrorCode::cancelled ? FinishReason::cancelled : FinishReason::deadline, {});
+    return;
+  }
+  auto sampled = request.sampler.sample(logits, request.seen, request.asked.constraint.get());
+  if (!sampled) return fail_request(request, std::move(sampled).error());
+  const TokenId id = sampled->id;
+  request.seen.push_back(id);
+  ++request.generated;
+  GenerationEvent event;
+  event.token = id;
+  event.logprob = sampled->logprob;
+  event.top_logprobs = std::move(sampled->top_logprobs);
+  const auto eog = p_.tokenizer->end_of_generation();
+  const bool ends = (!request.asked.ignore_eos && std::binary_search(eog.begin(), eog.end(), id)) ||
+                    std::find(request.asked.stop_tokens.begin(), request.asked.stop_tokens.end(), id) != request.asked.stop_tokens.end();
+  if (ends) return finish(request, FinishReason::stop, std::move(event));
+  auto shown = request.stops.push(request.decoder.push(id));
+  event.text = std::move(shown.text);
+  if (shown.stopped) return finish(request, FinishReason::stop, std::move(event));
+  if (request.generated >= static_cast<std::size_t>(request.asked.max_tokens) || request.seen.size() >= p_.options.context_tokens) {
+    return finish(request, FinishReason::length, std::move(event));
+  }
+  emit(request, std::move(event));
+}
+
+void NativeEngine::finish(Request& request, FinishReason reason, GenerationEvent event) {
+  auto rest = request.stops.push(request.decoder.finish());
+  event.text += rest.text + request.stops.flush();
+  event.finish_reason = reason;
+  event.usage.prompt_tokens = request.prompt.size();
+  event.usage.completion_tokens = request.generated;
+  event.usage.cached_tokens = request.cached;
+  event.timings.load_ms = p_.load_ms;
+  event.timings.prefill_ms = request.prefill_ms;
+  if (request.generated > 0) {
+    event.timings.first_token_ms = ms_between(request.submitted, request.first_token);
+    event.timings.decode_ms = ms_between(request.first_token, Clock::now());
+  }
+  request.finished = true;
+  if (request.on_end) request.on_end(request);
+  else keep_prefix(request);
+  // An event that waits comes first; the last one must not overtake or replace it.
+  if (request.held && *request.held) {
+    GenerationEvent& before = **request.held;
+    if (!event.token) {
+      event.token = before.token;
+      event.logprob = before.logprob;
+      event.top_logprobs = std::move(before.top_logprobs);
+      event.text = before.text + event.text;
+      request.held.reset();
+    }
+  }
+  emit(request, std::move(event));
+}
+
+void NativeEngine::fail_request(Request& request, Error error) {
+  request.finished = true;
+  if (request.on_end) request.on_end(request);
+  request.run.clear();
+  emit(request, fail(std::move(error)));
+}
+
+void NativeEngine::emit(Request& request, Result<GenerationEvent> event) {
+  if (!request.events.try_send(event) && !request.events.closed()) request.held = std::move(event);
+}
+
+void NativeEngine::keep_prefix(Request& request) {
+  if (!p_.options.prefix_cache || request.run.ids.empty()) return request.run.clear();
+  cache_.push_front(std::move(request.run));
+  request.run = TokenRun(p_.pool);
+  if (cache_.size() > kCachedRuns) cache_.pop_back();
+}
+
+bool NativeEngine::evict() {
+  if (cache_.empty()) return false;
+  cache_.pop_back();
+  return true;
+}
+
+}  // namespace corvid::llm
