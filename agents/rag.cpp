@@ -5,6 +5,7 @@
 
 #include "agents/citations.hpp"
 #include "agents/prompt.hpp"
+#include "agents/repetition.hpp"
 #include "corvid/runtime/wait.hpp"
 
 namespace corvid {
@@ -75,15 +76,24 @@ Result<RagAnswer> RagPipeline::ask(std::string_view question, const RagOptions& 
 
   CORVID_TRY(EventStream stream, runtime_.wait(model_->chat(std::move(request))));
   std::string text;
+  bool looped = false;
   while (auto event = stream.next_blocking()) {
     if (!*event) return fail(std::move(*event).error());
     const GenerationEvent& e = **event;
-    text += e.text;
-    if (on_text && !e.text.empty()) on_text(e.text);
+    if (!looped) {
+      text += e.text;
+      if (on_text && !e.text.empty()) on_text(e.text);
+      if (const auto begin = loop_start(text); begin != std::string::npos) {
+        looped = true;
+        text.resize(begin);
+        answer.notes.push_back("the model repeated itself; the answer ends there");
+        stream.cancel();
+      }
+    }
     if (e.finish_reason) {
       answer.usage = e.usage;
       answer.timings = e.timings;
-      if (*e.finish_reason == FinishReason::cancelled) return fail(Error::cancelled("the question was cancelled while the model answered"));
+      if (*e.finish_reason == FinishReason::cancelled && !looped) return fail(Error::cancelled("the question was cancelled while the model answered"));
       if (*e.finish_reason == FinishReason::deadline) return fail(Error::deadline_exceeded("the deadline passed while the model answered"));
     }
   }

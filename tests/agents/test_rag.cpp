@@ -1,5 +1,6 @@
 #include "agents/citations.hpp"
 #include "agents/prompt.hpp"
+#include "agents/repetition.hpp"
 #include "agents/sentences.hpp"
 #include "corvid/agents/chat_history.hpp"
 #include "doubles.hpp"
@@ -137,8 +138,8 @@ TEST_CASE("rag: passages and turns give way to the budget, oldest first", "[agen
   const auto& messages = model->requests[0].messages;
   REQUIRE(messages.size() == 4);  // system, the recent turn, the question
   CHECK(messages[1].text() == "recent");
-  CHECK(messages.back().text().find("[2]") != std::string::npos);
-  CHECK(messages.back().text().find("[3]") == std::string::npos);
+  CHECK(messages.back().text().find("Passage 2") != std::string::npos);
+  CHECK(messages.back().text().find("Passage 3") == std::string::npos);
   REQUIRE(answer->notes.size() == 1);
   CHECK(answer->notes[0].find("1 oldest turn") != std::string::npos);
 }
@@ -168,4 +169,23 @@ TEST_CASE("chat history: whole turns, in order, by thread, across openings", "[a
   REQUIRE(history->remove("a"));
   CHECK(history->remove("a").error().code() == ErrorCode::not_found);
   CHECK(history->load("b")->size() == 1);
+}
+
+TEST_CASE("rag: an answer that loops ends where the loop begins") {
+  CHECK(loop_start("A plain answer. It says a thing once, and another thing once.") == std::string::npos);
+  CHECK(loop_start("| --- | --- | --- |\n| a | b | c |\n") == std::string::npos);
+  const std::string said = "Run the script; ";
+  CHECK(loop_start("Do this: " + said + said + said) == std::string::npos);
+  const std::string four = "Do this: " + said + said + said + said;
+  // The loop may be seen to begin earlier than at its first word: " " before it equals the byte before each copy.
+  const auto at = loop_start(four);
+  REQUIRE(at != std::string::npos);
+  CHECK(four.substr(0, at).find(said.substr(0, 10)) != std::string::npos);
+  CHECK(at <= std::string("Do this: ").size() + said.size());
+  std::string paragraph;
+  for (int i = 0; i < 40; ++i) paragraph += "word" + std::to_string(i) + ' ';
+  CHECK(loop_start(paragraph) == std::string::npos);
+  CHECK(loop_start("x" + paragraph + paragraph) == 1 + paragraph.size());
+  CHECK(loop_start(std::string(47, '.')) == std::string::npos);
+  CHECK(loop_start(std::string(48, '.')) == 1);
 }
