@@ -46,7 +46,13 @@ Status check(const LlmConfig& c) {
   if (c.rope_dims % 2 != 0) return fail(Error::bad_input("the number of rotated dimensions is odd").at_key("rotated dimensions"));
   if (!(c.eps > 0) || !std::isfinite(c.eps)) return fail(Error::bad_input("the norm's epsilon must be positive").at_key("epsilon"));
   for (const auto* r : {&c.rope, &c.local_rope}) {
-    if (!(r->base > 0) || !std::isfinite(r->base) || !(r->factor > 0) || !std::isfinite(r->factor)) return fail(Error::bad_input("rope base and factor must be positive").at_key("rope"));
+    for (const double value : {r->base, r->factor, r->beta_fast, r->beta_slow, r->multiplier}) {
+      if (!(value > 0) || !std::isfinite(value)) return fail(Error::bad_input("rope base, factor and betas must be positive").at_key("rope"));
+    }
+    if (r->scaling == RopeScaling::yarn && !(r->base > 1)) return fail(Error::bad_input("this rope scaling needs a base over 1").at_key("rope"));
+    if (r->scaling == RopeScaling::llama3 && !(r->low_freq_factor > 0 && r->high_freq_factor > r->low_freq_factor)) {
+      return fail(Error::bad_input("low_freq_factor must be positive and below high_freq_factor").at_key("rope"));
+    }
     if ((r->scaling == RopeScaling::llama3 || r->scaling == RopeScaling::yarn) && !(r->original_context > 0)) {
       return fail(Error::bad_input("this rope scaling needs the original context length").at_key("rope"));
     }
@@ -98,16 +104,30 @@ Result<LlmConfig> from_gguf(const ModelFile& file) {
   CORVID_TRY(const auto factor, m.real(p + "rope.scaling.factor"));
   CORVID_TRY(const auto linear, m.real(p + "rope.scale_linear"));
   CORVID_TRY(const auto original, m.real(p + "rope.scaling.original_context_length"));
-  CORVID_TRY(const auto attention_factor, m.real(p + "rope.scaling.attn_factor"));
-  if (factor) c.rope.factor = *factor;
-  else if (linear) c.rope.factor = *linear;
-  if (original) c.rope.original_context = *original;
-  if (attention_factor) c.rope.attention_factor = *attention_factor;
+  if (factor && *factor != 0) c.rope.factor = *factor;
+  else if (linear && *linear != 0) c.rope.factor = *linear;
+  c.rope.original_context = original && *original > 0 ? *original : static_cast<double>(c.context);
+  const auto real = [&](const char* key, double& out) -> Status {
+    CORVID_TRY(const auto value, m.real(p + key));
+    if (value) out = *value;
+    return {};
+  };
+  CORVID_TRY_STATUS(real("rope.scaling.attn_factor", c.rope.multiplier));
+  CORVID_TRY_STATUS(real("rope.scaling.yarn_attn_factor", c.rope.attention_factor));
+  CORVID_TRY_STATUS(real("rope.scaling.yarn_beta_fast", c.rope.beta_fast));
+  CORVID_TRY_STATUS(real("rope.scaling.yarn_beta_slow", c.rope.beta_slow));
+  CORVID_TRY_STATUS(real("rope.scaling.yarn_log_multiplier", c.rope.mscale_all));
+  if (c.rope.mscale_all != 0) c.rope.mscale = 1;
+  double extrapolation = 1;
+  CORVID_TRY_STATUS(real("rope.scaling.yarn_ext_factor", extrapolation));
   if (!kind) c.rope.scaling = c.rope.factor != 1 ? RopeScaling::linear : RopeScaling::none;
   else if (*kind == "none") c.rope.scaling = RopeScaling::none;
   else if (*kind == "linear") c.rope.scaling = RopeScaling::linear;
   else if (*kind == "yarn") c.rope.scaling = RopeScaling::yarn;
   else return fail(Error::unsupported("rope scaling of the kind \"" + std::string(*kind) + "\" is not supported").at_key(p + "rope.scaling.type"));
+  if (c.rope.scaling == RopeScaling::yarn && extrapolation != 1) return fail(Error::unsupported("a YaRN extrapolation factor other than 1").at_key(p + "rope.scaling.yarn_ext_factor"));
+  CORVID_TRY(const auto experts, maybe("expert_count", 0));
+  if (experts > 0) return fail(Error::unsupported("mixtures of experts are not supported").at_key(p + "expert_count"));
   const TensorInfo* embedding = file.find("token_embd.weight");
   if (!embedding || embedding->shape.size() != 2) return fail(Error::bad_input("the model has no token embedding of two dimensions").at_key("token_embd.weight"));
   c.vocab = embedding->shape[0];
@@ -120,6 +140,8 @@ Result<LlmConfig> from_gguf(const ModelFile& file) {
     CORVID_TRY(const auto local, m.real(p + "rope.freq_base_swa"));
     c.local_rope = RopeConfig{};
     c.local_rope.base = local.value_or(10000.0);
+    CORVID_TRY(const auto cap, m.real(p + "final_logit_softcapping"));
+    if (cap && *cap != 0) return fail(Error::unsupported("soft-capped logits").at_key(p + "final_logit_softcapping"));
   } else {
     sliding_layers(c, 1);
   }
@@ -131,30 +153,65 @@ Result<LlmConfig> from_gguf(const ModelFile& file) {
   return c;
 }
 
+// A number that a file may leave out or give as null.
+double number(const Json& j, const char* key, double usual) {
+  const auto at = j.find(key);
+  return at == j.end() || at->is_null() ? usual : at->get<double>();
+}
+
 Status read_hub_rope(const Json& j, RopeConfig& r) {
   if (!j.is_object()) return {};
-  r.base = j.value("rope_theta", r.base);
+  r.base = number(j, "rope_theta", r.base);
   const std::string kind = j.contains("rope_type") ? j.value("rope_type", std::string("default")) : j.value("type", std::string("default"));
-  r.factor = j.value("factor", 1.0);
+  r.factor = number(j, "factor", 0);
   if (kind == "default") r.scaling = RopeScaling::none;
   else if (kind == "linear") r.scaling = RopeScaling::linear;
   else if (kind == "llama3") r.scaling = RopeScaling::llama3;
   else if (kind == "yarn") r.scaling = RopeScaling::yarn;
   else return fail(Error::unsupported("rope scaling of the kind \"" + kind + "\" is not supported").at_key("rope_scaling"));
-  r.low_freq_factor = j.value("low_freq_factor", 1.0);
-  r.high_freq_factor = j.value("high_freq_factor", 4.0);
-  r.beta_fast = j.value("beta_fast", 32.0);
-  r.beta_slow = j.value("beta_slow", 1.0);
-  if (j.contains("attention_factor") && j["attention_factor"].is_number()) r.attention_factor = j["attention_factor"].get<double>();
-  r.original_context = j.value("original_max_position_embeddings", 0.0);
+  if (number(j, "partial_rotary_factor", 1) != 1) return fail(Error::unsupported("rope over a part of each head").at_key("partial_rotary_factor"));
+  r.low_freq_factor = number(j, "low_freq_factor", 1.0);
+  r.high_freq_factor = number(j, "high_freq_factor", 4.0);
+  r.beta_fast = number(j, "beta_fast", 32.0);
+  r.beta_slow = number(j, "beta_slow", 1.0);
+  r.truncate = j.value("truncate", true);
+  r.attention_factor = number(j, "attention_factor", 0);
+  r.mscale = number(j, "mscale", 0);
+  r.mscale_all = number(j, "mscale_all_dim", 0);
+  r.original_context = number(j, "original_max_position_embeddings", 0);
+  return {};
+}
+
+// A scaling that leaves its factor or the original context unsaid: both follow from the context length.
+Status complete_hub_rope(RopeConfig& r, std::int64_t context) {
+  if (r.scaling == RopeScaling::none) r.factor = 1;
+  const double longest = static_cast<double>(context);
+  if (r.factor == 0 && r.scaling == RopeScaling::yarn && r.original_context > 0) r.factor = longest / r.original_context;
+  if (r.factor == 0) return fail(Error::bad_input("the rope scaling has no factor").at_key("rope_scaling"));
+  if (r.original_context == 0) r.original_context = longest;
+  return {};
+}
+
+Status read_hub_activation(const Json& j, LlmConfig& c) {
+  const bool gemma = c.architecture == "gemma3";
+  const char* key = gemma ? "hidden_activation" : "hidden_act";
+  const auto at = j.find(key);
+  if (at == j.end() || at->is_null()) return {};
+  const auto name = at->get<std::string>();
+  if (name == "silu" || name == "swish") c.activation = ops::Activation::silu;
+  else if (name == "gelu_pytorch_tanh" || name == "gelu_new") c.activation = ops::Activation::gelu_tanh;
+  else return fail(Error::unsupported("the activation \"" + name + "\" is not supported").at_key(key));
   return {};
 }
 
 Result<LlmConfig> from_hub(const ModelFile& file) {
-  const Json& j = file.config();
+  const Json& whole = file.config();
+  std::string name = whole.value("model_type", std::string());
+  // A model of several modalities keeps its language model's settings by themselves.
+  const bool inner = name == "gemma3" && whole.contains("text_config") && whole["text_config"].is_object();
+  const Json& j = inner ? whole["text_config"] : whole;
   LlmConfig c;
   c.hub = true;
-  std::string name = j.value("model_type", std::string());
   if (name == "gemma3_text") name = "gemma3";
   if (!known(name)) return fail(bad_architecture(name).at_key("model_type"));
   c.architecture = name;
@@ -178,9 +235,17 @@ Result<LlmConfig> from_hub(const ModelFile& file) {
   CORVID_TRY_STATUS(integer("vocab_size", c.vocab));
   CORVID_TRY_STATUS(integer("max_position_embeddings", c.context, 2048));
   if (c.layers < 1 || c.layers > kMaxLayers) return fail(Error::bad_input("must be from 1 to " + std::to_string(kMaxLayers)).at_key("num_hidden_layers"));
+  for (const char* key : {"mlp_bias", "use_bidirectional_attention"}) {
+    if (const auto at = j.find(key); at != j.end() && at->is_boolean() && at->get<bool>()) return fail(Error::unsupported(std::string(key) + " in this architecture").at_key(key));
+  }
+  if (const Json& holder = inner && whole.contains("tie_word_embeddings") ? whole : j; holder.contains("tie_word_embeddings") && holder["tie_word_embeddings"].is_boolean()) {
+    c.tied = holder["tie_word_embeddings"].get<bool>();
+  } else if (c.architecture == "gemma3") {
+    c.tied = true;
+  }
   c.rope_dims = c.head_dim;
-  c.eps = static_cast<float>(j.value("rms_norm_eps", 1e-6));
-  c.rope.base = j.value("rope_theta", c.architecture == "gemma3" ? 1e6 : 10000.0);
+  c.eps = static_cast<float>(number(j, "rms_norm_eps", 1e-6));
+  c.rope.base = number(j, "rope_theta", c.architecture == "gemma3" ? 1e6 : 10000.0);
   c.local_rope.base = 10000;
   const Json parameters = j.value("rope_parameters", Json());
   const bool layered = parameters.is_object() && parameters.contains("full_attention");
@@ -191,13 +256,15 @@ Result<LlmConfig> from_hub(const ModelFile& file) {
     CORVID_TRY_STATUS(read_hub_rope(parameters, c.rope));
   }
   CORVID_TRY_STATUS(read_hub_rope(j.value("rope_scaling", Json()), c.rope));
-  if (c.rope.original_context == 0) c.rope.original_context = static_cast<double>(c.context);
+  CORVID_TRY_STATUS(complete_hub_rope(c.rope, c.context));
+  CORVID_TRY_STATUS(complete_hub_rope(c.local_rope, c.context));
   architecture_defaults(c);
+  CORVID_TRY_STATUS(read_hub_activation(j, c));
   c.attention_scale = 1.0f / std::sqrt(static_cast<float>(std::max<std::int64_t>(c.head_dim, 1)));
   if (c.architecture == "gemma3") {
-    c.attention_scale = static_cast<float>(1.0 / std::sqrt(j.value("query_pre_attn_scalar", 256.0)));
+    c.attention_scale = static_cast<float>(1.0 / std::sqrt(number(j, "query_pre_attn_scalar", 256.0)));
     CORVID_TRY_STATUS(integer("sliding_window", c.window, 4096));
-    if (!layered) c.local_rope.base = j.value("rope_local_base_freq", 10000.0);
+    if (!layered) c.local_rope.base = number(j, "rope_local_base_freq", 10000.0);
     std::int64_t pattern = 6;
     CORVID_TRY_STATUS(integer("sliding_window_pattern", pattern, 6));
     if (pattern < 1) return fail(Error::bad_input("must be at least 1").at_key("sliding_window_pattern"));
@@ -205,7 +272,9 @@ Result<LlmConfig> from_hub(const ModelFile& file) {
     if (const Json types = j.value("layer_types", Json()); types.is_array() && types.size() == static_cast<std::size_t>(c.layers)) {
       for (std::size_t i = 0; i < types.size(); ++i) c.sliding[i] = types[i] == "sliding_attention";
     }
-    if (j.contains("final_logit_softcapping") && j["final_logit_softcapping"].is_number()) return fail(Error::unsupported("soft-capped logits").at_key("final_logit_softcapping"));
+    for (const char* key : {"final_logit_softcapping", "attn_logit_softcapping"}) {
+      if (number(j, key, 0) != 0) return fail(Error::unsupported("soft-capped logits").at_key(key));
+    }
   } else {
     c.local_rope = c.rope;
     sliding_layers(c, 1);
@@ -237,11 +306,20 @@ RopeTable rope_table(const RopeConfig& rope, std::int64_t dims, std::span<const 
   double low = 0, high = 0;
   if (rope.scaling == RopeScaling::yarn) {
     const auto pair_of = [&](double turns) { return d * std::log(rope.original_context / (turns * 2 * std::numbers::pi)) / (2 * std::log(rope.base)); };
-    low = std::max(0.0, std::floor(pair_of(rope.beta_fast)));
-    high = std::min(d - 1, std::ceil(pair_of(rope.beta_slow)));
-    if (high <= low) high = low + 0.001;
-    table.magnitude = static_cast<float>(rope.attention_factor > 0 ? rope.attention_factor : rope.factor > 1 ? 0.1 * std::log(rope.factor) + 1 : 1.0);
+    low = pair_of(rope.beta_fast);
+    high = pair_of(rope.beta_slow);
+    if (rope.truncate) {
+      low = std::floor(low);
+      high = std::ceil(high);
+    }
+    low = std::max(0.0, low);
+    high = std::min(d - 1, high);
+    if (high == low) high = low + 0.001;
+    const auto factor_of = [&](double scale) { return rope.factor > 1 ? 0.1 * scale * std::log(rope.factor) + 1 : 1.0; };
+    const double usual = rope.mscale != 0 && rope.mscale_all != 0 ? factor_of(rope.mscale) / factor_of(rope.mscale_all) : factor_of(1);
+    table.magnitude = static_cast<float>(rope.attention_factor > 0 ? rope.attention_factor : usual);
   }
+  table.magnitude *= static_cast<float>(rope.multiplier);
   for (std::int64_t i = 0; i < dims / 2; ++i) {
     double frequency = std::pow(rope.base, -2.0 * static_cast<double>(i) / d);
     if (static_cast<std::size_t>(i) < factors.size()) frequency /= factors[static_cast<std::size_t>(i)];

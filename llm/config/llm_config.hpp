@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,7 +23,10 @@ struct RopeConfig {
   double factor = 1;
   double low_freq_factor = 1, high_freq_factor = 4;        ///< llama3
   double beta_fast = 32, beta_slow = 1;                    ///< yarn
-  double attention_factor = 0;                             ///< yarn; 0 = 0.1 ln(factor) + 1
+  bool truncate = true;                                    ///< yarn: the ramp's ends are whole pairs
+  double attention_factor = 0;                             ///< yarn's factor on cos and sin; 0 = 0.1 ln(factor) + 1
+  double mscale = 0, mscale_all = 0;                       ///< yarn; both given: the quotient of their factors instead
+  double multiplier = 1;                                   ///< on cos and sin, beside attention_factor
   double original_context = 0;                             ///< llama3, yarn
 };
 
@@ -35,6 +39,7 @@ struct LlmConfig {
   ops::Activation activation = ops::Activation::silu;
   ops::RopePairing pairing = ops::RopePairing::halves;
   bool qk_norm = false, post_norms = false;
+  std::optional<bool> tied;          // the output matrix is the embedding; unsaid: where there is no other
   RopeConfig rope, local_rope;
   std::int64_t window = 0;           // of sliding layers
   std::vector<bool> sliding;         // per layer

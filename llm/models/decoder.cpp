@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 namespace corvid::llm {
 namespace {
@@ -10,6 +11,23 @@ namespace {
 struct Names {
   const char *gguf, *hub;
 };
+
+// The names' front in a hub folder: a model of several modalities keeps its language model under one more name.
+std::string hub_prefix(const ModelFile& file) {
+  for (const char* prefix : {"language_model.model.", "model.language_model."}) {
+    if (file.find(std::string(prefix) + "embed_tokens.weight")) return prefix;
+  }
+  return "model.";
+}
+
+// A tensor that no part of the forward pass reads would silently change what the model says; these do not.
+bool may_be_left_out(std::string_view name) {
+  const auto begins = [name](std::string_view front) { return name.substr(0, front.size()) == front; };
+  const std::string_view derived = "rotary_emb.inv_freq";
+  if (name.size() >= derived.size() && name.substr(name.size() - derived.size()) == derived) return true;
+  for (const char* front : {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."}) if (begins(front)) return true;
+  return name == "lm_head.weight" || name == "language_model.lm_head.weight" || name == "output.weight";
+}
 
 std::string numbered(std::string_view pattern, std::int64_t layer) {
   std::string name(pattern);
@@ -26,8 +44,11 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
   const LlmConfig& c = model->config_;
   const std::string path = file->path().string();
 
+  const std::string prefix = hub_prefix(*file);
+  std::set<std::string_view> taken;
   const auto take = [&](const std::string& name, std::int64_t rows, std::int64_t cols, WeightUse use, bool required, Weight& out) -> Status {
     const TensorInfo* tensor = file->find(name);
+    if (tensor) taken.insert(tensor->name);
     if (!tensor) {
       if (!required) return {};
       return fail(Error::bad_input("the model lacks this tensor").at_key(name).at_file(path));
@@ -42,16 +63,20 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
     CORVID_TRY(out, prepare_weight(ctx, file, *tensor, use, budget));
     return {};
   };
-  const auto pick = [&](Names names) { return std::string(c.hub ? names.hub : names.gguf); };
+  const auto pick = [&](Names names) { return c.hub ? prefix + names.hub : std::string(names.gguf); };
 
-  CORVID_TRY_STATUS(take(pick({"token_embd.weight", "model.embed_tokens.weight"}), c.vocab, c.width, WeightUse::lookup, true, model->embedding_));
-  CORVID_TRY_STATUS(take(pick({"output_norm.weight", "model.norm.weight"}), 1, c.width, WeightUse::vector, true, model->output_norm_));
-  CORVID_TRY_STATUS(take(pick({"output.weight", "lm_head.weight"}), c.vocab, c.width, WeightUse::matrix, false, model->output_));
+  CORVID_TRY_STATUS(take(pick({"token_embd.weight", "embed_tokens.weight"}), c.vocab, c.width, WeightUse::lookup, true, model->embedding_));
+  CORVID_TRY_STATUS(take(pick({"output_norm.weight", "norm.weight"}), 1, c.width, WeightUse::vector, true, model->output_norm_));
+  if (!c.tied.value_or(false)) {
+    const std::string head = !c.hub ? "output.weight" : prefix == "language_model.model." ? "language_model.lm_head.weight" : "lm_head.weight";
+    CORVID_TRY_STATUS(take(head, c.vocab, c.width, WeightUse::matrix, c.tied.has_value(), model->output_));
+  }
   if (!model->output_) model->output_ = model->embedding_;
 
   std::vector<float> factors;
   if (const TensorInfo* freqs = c.hub ? nullptr : file->find("rope_freqs.weight")) {
     if (freqs->dtype != DType::f32 || freqs->elements() != c.rope_dims / 2) return fail(Error::bad_input("rope factors must be f32, one a pair").at_key(freqs->name).at_file(path).at_offset(freqs->file_offset));
+    taken.insert(freqs->name);
     factors.resize(static_cast<std::size_t>(freqs->elements()));
     std::memcpy(factors.data(), freqs->bytes.data(), factors.size() * sizeof(float));
     if (std::any_of(factors.begin(), factors.end(), [](float f) { return !(f > 0); })) return fail(Error::bad_input("rope factors must be positive").at_key(freqs->name).at_file(path).at_offset(freqs->file_offset));
@@ -67,31 +92,35 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
     const auto name = [&](Names names) { return numbered(pick(names), i); };
     const auto matrix = [&](Names n, std::int64_t rows, std::int64_t cols, Weight& out) { return take(name(n), rows, cols, WeightUse::matrix, true, out); };
     const auto vector = [&](Names n, std::int64_t size, bool required, Weight& out) { return take(name(n), 1, size, WeightUse::vector, required, out); };
-    CORVID_TRY_STATUS(vector({"blk.%.attn_norm.weight", "model.layers.%.input_layernorm.weight"}, c.width, true, l.attn_norm));
-    CORVID_TRY_STATUS(matrix({"blk.%.attn_q.weight", "model.layers.%.self_attn.q_proj.weight"}, q_rows, c.width, l.wq));
-    CORVID_TRY_STATUS(matrix({"blk.%.attn_k.weight", "model.layers.%.self_attn.k_proj.weight"}, kv_rows, c.width, l.wk));
-    CORVID_TRY_STATUS(matrix({"blk.%.attn_v.weight", "model.layers.%.self_attn.v_proj.weight"}, kv_rows, c.width, l.wv));
-    CORVID_TRY_STATUS(matrix({"blk.%.attn_output.weight", "model.layers.%.self_attn.o_proj.weight"}, c.width, q_rows, l.wo));
-    CORVID_TRY_STATUS(vector({"blk.%.attn_q.bias", "model.layers.%.self_attn.q_proj.bias"}, q_rows, qwen2, l.bq));
-    CORVID_TRY_STATUS(vector({"blk.%.attn_k.bias", "model.layers.%.self_attn.k_proj.bias"}, kv_rows, qwen2, l.bk));
-    CORVID_TRY_STATUS(vector({"blk.%.attn_v.bias", "model.layers.%.self_attn.v_proj.bias"}, kv_rows, qwen2, l.bv));
-    CORVID_TRY_STATUS(vector({"blk.%.attn_output.bias", "model.layers.%.self_attn.o_proj.bias"}, c.width, false, l.bo));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_norm.weight", "layers.%.input_layernorm.weight"}, c.width, true, l.attn_norm));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_q.weight", "layers.%.self_attn.q_proj.weight"}, q_rows, c.width, l.wq));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_k.weight", "layers.%.self_attn.k_proj.weight"}, kv_rows, c.width, l.wk));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_v.weight", "layers.%.self_attn.v_proj.weight"}, kv_rows, c.width, l.wv));
+    CORVID_TRY_STATUS(matrix({"blk.%.attn_output.weight", "layers.%.self_attn.o_proj.weight"}, c.width, q_rows, l.wo));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_q.bias", "layers.%.self_attn.q_proj.bias"}, q_rows, qwen2, l.bq));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_k.bias", "layers.%.self_attn.k_proj.bias"}, kv_rows, qwen2, l.bk));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_v.bias", "layers.%.self_attn.v_proj.bias"}, kv_rows, qwen2, l.bv));
+    CORVID_TRY_STATUS(vector({"blk.%.attn_output.bias", "layers.%.self_attn.o_proj.bias"}, c.width, false, l.bo));
     if (c.qk_norm) {
-      CORVID_TRY_STATUS(vector({"blk.%.attn_q_norm.weight", "model.layers.%.self_attn.q_norm.weight"}, c.head_dim, true, l.q_norm));
-      CORVID_TRY_STATUS(vector({"blk.%.attn_k_norm.weight", "model.layers.%.self_attn.k_norm.weight"}, c.head_dim, true, l.k_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.attn_q_norm.weight", "layers.%.self_attn.q_norm.weight"}, c.head_dim, true, l.q_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.attn_k_norm.weight", "layers.%.self_attn.k_norm.weight"}, c.head_dim, true, l.k_norm));
     }
     if (gemma) {
-      CORVID_TRY_STATUS(vector({"blk.%.post_attention_norm.weight", "model.layers.%.post_attention_layernorm.weight"}, c.width, true, l.post_attn_norm));
-      CORVID_TRY_STATUS(vector({"blk.%.ffn_norm.weight", "model.layers.%.pre_feedforward_layernorm.weight"}, c.width, true, l.ffn_norm));
-      CORVID_TRY_STATUS(vector({"blk.%.post_ffw_norm.weight", "model.layers.%.post_feedforward_layernorm.weight"}, c.width, true, l.post_ffn_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.post_attention_norm.weight", "layers.%.post_attention_layernorm.weight"}, c.width, true, l.post_attn_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.ffn_norm.weight", "layers.%.pre_feedforward_layernorm.weight"}, c.width, true, l.ffn_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.post_ffw_norm.weight", "layers.%.post_feedforward_layernorm.weight"}, c.width, true, l.post_ffn_norm));
     } else {
-      CORVID_TRY_STATUS(vector({"blk.%.ffn_norm.weight", "model.layers.%.post_attention_layernorm.weight"}, c.width, true, l.ffn_norm));
+      CORVID_TRY_STATUS(vector({"blk.%.ffn_norm.weight", "layers.%.post_attention_layernorm.weight"}, c.width, true, l.ffn_norm));
     }
-    CORVID_TRY_STATUS(matrix({"blk.%.ffn_gate.weight", "model.layers.%.mlp.gate_proj.weight"}, c.ffn, c.width, l.gate));
-    CORVID_TRY_STATUS(matrix({"blk.%.ffn_up.weight", "model.layers.%.mlp.up_proj.weight"}, c.ffn, c.width, l.up));
-    CORVID_TRY_STATUS(matrix({"blk.%.ffn_down.weight", "model.layers.%.mlp.down_proj.weight"}, c.width, c.ffn, l.down));
+    CORVID_TRY_STATUS(matrix({"blk.%.ffn_gate.weight", "layers.%.mlp.gate_proj.weight"}, c.ffn, c.width, l.gate));
+    CORVID_TRY_STATUS(matrix({"blk.%.ffn_up.weight", "layers.%.mlp.up_proj.weight"}, c.ffn, c.width, l.up));
+    CORVID_TRY_STATUS(matrix({"blk.%.ffn_down.weight", "layers.%.mlp.down_proj.weight"}, c.width, c.ffn, l.down));
     model->layers_.push_back(std::move(l));
     if (progress) progress({"load", static_cast<std::uint64_t>(i + 1), static_cast<std::uint64_t>(c.layers), path});
+  }
+  for (const TensorInfo& tensor : file->tensors()) {
+    if (taken.count(tensor.name) != 0 || may_be_left_out(tensor.name)) continue;
+    return fail(Error::unsupported("the model has a tensor that the architecture " + c.architecture + " does not use here").at_key(tensor.name).at_file(path).at_offset(tensor.file_offset));
   }
   return model;
 }
