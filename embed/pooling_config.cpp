@@ -1,6 +1,7 @@
 #include "pooling_config.hpp"
 
 #include <string>
+#include <vector>
 
 namespace corvid::embed {
 namespace {
@@ -13,26 +14,24 @@ Result<ops::Pooling> read_pooling(const ModelFile& file, const std::string& fold
   const auto path = file.folder() / folder / "config.json";
   CORVID_TRY(const Json config, read_json_file(path));
   if (!config.is_object()) return fail(Error::bad_input("an object is expected").at_file(path.string()));
-  struct Mode { const char* key; ops::Pooling pooling; };
-  static constexpr Mode kModes[] = {{"pooling_mode_cls_token", ops::Pooling::cls}, {"pooling_mode_mean_tokens", ops::Pooling::mean},
-                                    {"pooling_mode_max_tokens", ops::Pooling::max}, {"pooling_mode_lasttoken", ops::Pooling::last}};
-  int chosen = 0;
-  ops::Pooling pooling = ops::Pooling::mean;
-  for (const auto& [key, value] : config.items()) {
-    if (key.rfind("pooling_mode", 0) != 0 || !value.is_boolean() || !value.get<bool>()) continue;
-    bool known = false;
-    for (const Mode& mode : kModes) {
-      if (key != mode.key) continue;
-      pooling = mode.pooling;
-      known = true;
+  // Today's form names the mode or a list of modes; the earlier one has a flag for each.
+  std::vector<std::string> chosen;
+  if (const auto at = config.find("pooling_mode"); at != config.end()) {
+    if (at->is_string()) chosen.push_back(at->get<std::string>());
+    else if (at->is_array()) for (const Json& mode : *at) chosen.push_back(mode.is_string() ? mode.get<std::string>() : mode.dump());
+  } else {
+    for (const auto& [key, value] : config.items()) {
+      if (key.rfind("pooling_mode", 0) == 0 && value.is_boolean() && value.get<bool>()) chosen.push_back(key);
     }
-    if (!known) return fail(Error::unsupported("this way of pooling").at_file(path.string()).at_key(key));
-    ++chosen;
   }
-  if (chosen != 1) {
-    return fail(Error::unsupported(std::to_string(chosen) + " ways of pooling at once; exactly one of cls, mean, max, last is supported").at_file(path.string()));
+  if (chosen.size() != 1) {
+    return fail(Error::unsupported(std::to_string(chosen.size()) + " ways of pooling at once; exactly one of cls, mean, max, last is supported").at_file(path.string()));
   }
-  return pooling;
+  struct Mode { const char *name, *flag; ops::Pooling pooling; };
+  static constexpr Mode kModes[] = {{"cls", "pooling_mode_cls_token", ops::Pooling::cls}, {"mean", "pooling_mode_mean_tokens", ops::Pooling::mean},
+                                    {"max", "pooling_mode_max_tokens", ops::Pooling::max}, {"lasttoken", "pooling_mode_lasttoken", ops::Pooling::last}};
+  for (const Mode& mode : kModes) if (chosen[0] == mode.name || chosen[0] == mode.flag) return mode.pooling;
+  return fail(Error::unsupported("pooling by \"" + chosen[0] + "\"; cls, mean, max and last are supported").at_file(path.string()).at_key(chosen[0]));
 }
 
 }  // namespace
@@ -49,6 +48,14 @@ Result<SentenceConfig> read_sentence_config(const ModelFile& file) {
       out.max_tokens = static_cast<std::uint32_t>(at->get<std::int64_t>());
     }
     if (const auto at = sentence->find("do_lower_case"); at != sentence->end() && at->is_boolean()) out.lower_case = at->get<bool>();
+  }
+  if (out.max_tokens == 0) {
+    // Today's folders keep the limit with the tokenizer; a huge number stands for none.
+    CORVID_TRY(const auto tokenizer, file.sibling_json("tokenizer_config.json"));
+    if (tokenizer && tokenizer->is_object()) {
+      const auto at = tokenizer->find("model_max_length");
+      if (at != tokenizer->end() && at->is_number_integer() && *at >= 3 && *at <= (1 << 20)) out.max_tokens = at->get<std::uint32_t>();
+    }
   }
   CORVID_TRY(const auto modules, file.sibling_json("modules.json"));
   if (!modules) return out;

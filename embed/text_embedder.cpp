@@ -108,8 +108,7 @@ class BertEmbedder final : public TextEmbedder {
     const TensorView y = TensorView::of(std::span(pooled), {static_cast<std::int64_t>(which.size()), width});
     const ConstTensorView offsets(batch.offsets.data(), DType::i32, {static_cast<std::int64_t>(batch.offsets.size())});
     CORVID_TRY_STATUS(ops::pool_rows(ctx, config_.pooling, offsets, ConstTensorView(states.data(), DType::f32, {static_cast<std::int64_t>(rows), width}), y));
-    // The contract is unit vectors: scores are cosines whether or not the model has a Normalize module.
-    CORVID_TRY_STATUS(ops::l2_normalise(ctx, y));
+    if (options_.unit_vectors || config_.normalise) CORVID_TRY_STATUS(ops::l2_normalise(ctx, y));
     for (std::size_t i = 0; i < which.size(); ++i) {
       std::copy_n(pooled.begin() + static_cast<std::ptrdiff_t>(i * dimension()), dimension(),
                   result.values.begin() + static_cast<std::ptrdiff_t>(which[i] * dimension()));

@@ -24,6 +24,7 @@ struct EmbedderOptions {
   Device device{};
   Precision precision = Precision::fast;
   std::uint32_t max_batch_tokens = 4096;  ///< rows of one packed forward pass
+  bool unit_vectors = true;               ///< scores are cosines then; false: of length 1 only where the model has a Normalize module
   ProgressSink progress;
 };
 
