@@ -1,6 +1,7 @@
 #include "llm/engine/native_engine.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <future>
 
 #include "corvid/runtime/offload.hpp"
@@ -10,6 +11,7 @@ namespace {
 
 // Finished runs that are kept for their prefixes; more than this costs look-ups without hits in what was tried.
 constexpr std::size_t kCachedRuns = 32;
+constexpr std::uint32_t kMostBeams = 256;
 
 double ms_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double, std::milli>(to - from).count(); }
 
@@ -94,7 +96,12 @@ Result<std::vector<TokenId>> NativeEngine::prompt_ids(const GenerateRequest& req
 Result<std::shared_ptr<Request>> NativeEngine::make_request(GenerateRequest asked, std::vector<TokenId> prompt) {
   if (asked.max_tokens < 1) return fail(Error::invalid_argument("max_tokens must be at least 1").at_key("max_tokens"));
   if (asked.beams < 1) return fail(Error::invalid_argument("beams must be at least 1").at_key("beams"));
-  if (asked.beams > 1) return fail(Error::unsupported("beam search is not supported by this engine yet").at_key("beams"));
+  if (asked.beams > 1) {
+    const int most = static_cast<int>(std::min<std::uint32_t>(kMostBeams, p_.options.max_batch_tokens));
+    if (asked.beams > most) return fail(Error::invalid_argument("beams must be at most " + std::to_string(most)).at_key("beams"));
+    if (asked.sampling.temperature > 0) return fail(Error::invalid_argument("beam search draws nothing: leave the temperature at 0").at_key("temperature"));
+    if (!std::isfinite(asked.beam_length_penalty)) return fail(Error::invalid_argument("the length penalty must be a finite number").at_key("beam_length_penalty"));
+  }
   if (prompt.empty()) return fail(Error::invalid_argument("the prompt is empty; give at least one token").at_key("prompt"));
   if (prompt.size() >= p_.options.context_tokens) {
     return fail(Error::limit_exceeded("the prompt has " + std::to_string(prompt.size()) + " tokens; the context holds " + std::to_string(p_.options.context_tokens) + ", one of them for the answer"));
@@ -106,6 +113,11 @@ Result<std::shared_ptr<Request>> NativeEngine::make_request(GenerateRequest aske
   request->asked = std::move(asked);
   request->prompt = std::move(prompt);
   request->seen = request->prompt;
+  if (request->asked.beams > 1) {
+    const std::size_t longest = std::min<std::size_t>(static_cast<std::size_t>(request->asked.max_tokens), p_.options.context_tokens - request->prompt.size());
+    request->beams.emplace(request->asked.beams, request->asked.beam_length_penalty, request->asked.sampling.logprobs, longest,
+                           request->asked.constraint ? request->asked.constraint->fork() : nullptr);
+  }
   return request;
 }
 
@@ -333,67 +345,125 @@ void NativeEngine::admit() {
 
 bool NativeEngine::step() {
   std::vector<Stepper::Part> parts;
-  std::vector<Request*> owners;
+  struct Work { Request* request; std::size_t parts; };
+  std::vector<Work> work;
   std::size_t room = p_.options.max_batch_tokens;
+  bool handed_out = false;
   // Decode tokens first: who waits for one token is not held up by somebody's prompt.
   for (const bool decoding : {true, false}) {
     for (auto& request : running_) {
-      if (request->finished || request->held || room == 0) continue;
+      if (request->finished || request->held) continue;
+      if (!request->chosen.empty()) {
+        SampledToken next = std::move(request->chosen.front());
+        request->chosen.pop_front();
+        deliver(*request, std::move(next));
+        handed_out = true;
+        continue;
+      }
+      if (!request->beam_runs.empty()) {
+        if (!decoding || request->beam_runs.size() > room) continue;
+        for (std::size_t b = 0; b < request->beam_runs.size(); ++b) {
+          Stepper::Part part;
+          part.run = &request->beam_runs[b];
+          part.ids = std::span(&request->beams->live()[b].tokens.back().id, 1);
+          parts.push_back(part);
+        }
+        work.push_back({request.get(), request->beam_runs.size()});
+        room -= request->beam_runs.size();
+        continue;
+      }
       const std::size_t pending = request->seen.size() - request->run.ids.size();
-      if ((request->generated > 0) != decoding || pending == 0) continue;
+      if ((request->generated > 0) != decoding || pending == 0 || room == 0) continue;
       const std::size_t take = std::min(pending, room);
       Stepper::Part part;
       part.run = &request->run;
       part.ids = std::span(request->seen).subspan(request->run.ids.size(), take);
       part.last_logits = take == pending;
       parts.push_back(part);
-      owners.push_back(request.get());
+      work.push_back({request.get(), 1});
       room -= take;
     }
   }
-  if (parts.empty()) return false;
+  if (parts.empty()) return handed_out;
   auto status = p_.stepper->step(parts, logits_);
   while (!status && status.error().code() == ErrorCode::out_of_memory && evict()) status = p_.stepper->step(parts, logits_);
   if (!status) {
     // Out of pages: the newest gives way, the others go on. Anything else is everybody's.
-    if (status.error().code() == ErrorCode::out_of_memory && owners.size() > 1) fail_request(*owners.back(), status.error());
-    else for (Request* owner : owners) fail_request(*owner, status.error());
+    if (status.error().code() == ErrorCode::out_of_memory && work.size() > 1) fail_request(*work.back().request, status.error());
+    else for (const Work& each : work) fail_request(*each.request, status.error());
     return true;
   }
-  std::size_t row = 0;
+  std::size_t row = 0, part = 0;
   const auto vocab = static_cast<std::size_t>(p_.info.vocab);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (!parts[i].last_logits) continue;
-    consume(*owners[i], std::span(logits_).subspan(row * vocab, vocab));
-    ++row;
+  for (const Work& each : work) {
+    if (parts[part].last_logits) {
+      const auto rows = std::span(logits_).subspan(row * vocab, each.parts * vocab);
+      if (each.request->beams) consume_beams(*each.request, rows);
+      else consume(*each.request, rows);
+      row += each.parts;
+    }
+    part += each.parts;
   }
   return true;
 }
 
-void NativeEngine::consume(Request& request, std::span<float> logits) {
-  if (request.generated == 0) {
+// The step that read the prompt's end is over: false when the request was cancelled while it ran, and gets no token of it.
+bool NativeEngine::after_step(Request& request, bool first) {
+  if (first) {
     request.first_token = Clock::now();
     request.prefill_ms = ms_between(request.started, request.first_token);
     note_prefill(request.prompt.size() - request.cached, request.prefill_ms);
   }
-  // What was cancelled while the step ran gets no token of it.
-  if (const auto status = request.cancellation.token().check(); !status) {
-    finish(request, status.error().code() == ErrorCode::cancelled ? FinishReason::cancelled : FinishReason::deadline, {});
-    return;
-  }
+  const auto status = request.cancellation.token().check();
+  if (!status) finish(request, status.error().code() == ErrorCode::cancelled ? FinishReason::cancelled : FinishReason::deadline, {});
+  return status.has_value();
+}
+
+void NativeEngine::consume(Request& request, std::span<float> logits) {
+  if (!after_step(request, request.generated == 0)) return;
   auto sampled = request.sampler.sample(logits, request.seen, request.asked.constraint.get());
   if (!sampled) return fail_request(request, std::move(sampled).error());
-  const TokenId id = sampled->id;
+  deliver(request, std::move(*sampled));
+}
+
+void NativeEngine::consume_beams(Request& request, std::span<const float> logits) {
+  if (!after_step(request, request.beam_runs.empty())) return;
+  const auto vocab = static_cast<std::size_t>(p_.info.vocab);
+  std::vector<std::span<const float>> rows;
+  for (std::size_t at = 0; at < logits.size(); at += vocab) rows.push_back(logits.subspan(at, vocab));
+  const auto ends = [&](const std::vector<SampledToken>& tokens) {
+    if (ends_at(request, tokens.back().id)) return true;
+    if (request.asked.stop.empty()) return false;
+    std::vector<TokenId> ids;
+    for (const auto& token : tokens) ids.push_back(token.id);
+    const std::string text = p_.tokenizer->decode(ids);
+    return std::any_of(request.asked.stop.begin(), request.asked.stop.end(), [&](const std::string& stop) { return text.find(stop) != std::string::npos; });
+  };
+  auto parents = request.beams->advance(rows, ends);
+  if (!parents) return fail_request(request, std::move(parents).error());
+  std::vector<TokenRun> next;
+  for (const std::size_t parent : *parents) next.push_back(request.beam_runs.empty() ? request.run.fork() : request.beam_runs[parent].fork());
+  request.beam_runs = std::move(next);
+  if (!parents->empty()) return;
+  const auto& best = request.beams->best().tokens;
+  request.chosen.assign(best.begin(), best.end());
+}
+
+bool NativeEngine::ends_at(const Request& request, TokenId id) const {
+  const auto eog = p_.tokenizer->end_of_generation();
+  return (!request.asked.ignore_eos && std::binary_search(eog.begin(), eog.end(), id)) ||
+         std::find(request.asked.stop_tokens.begin(), request.asked.stop_tokens.end(), id) != request.asked.stop_tokens.end();
+}
+
+void NativeEngine::deliver(Request& request, SampledToken sampled) {
+  const TokenId id = sampled.id;
   request.seen.push_back(id);
   ++request.generated;
   GenerationEvent event;
   event.token = id;
-  event.logprob = sampled->logprob;
-  event.top_logprobs = std::move(sampled->top_logprobs);
-  const auto eog = p_.tokenizer->end_of_generation();
-  const bool ends = (!request.asked.ignore_eos && std::binary_search(eog.begin(), eog.end(), id)) ||
-                    std::find(request.asked.stop_tokens.begin(), request.asked.stop_tokens.end(), id) != request.asked.stop_tokens.end();
-  if (ends) return finish(request, FinishReason::stop, std::move(event));
+  event.logprob = sampled.logprob;
+  event.top_logprobs = std::move(sampled.top_logprobs);
+  if (ends_at(request, id)) return finish(request, FinishReason::stop, std::move(event));
   auto shown = request.stops.push(request.decoder.push(id));
   event.text = std::move(shown.text);
   if (shown.stopped) return finish(request, FinishReason::stop, std::move(event));
@@ -417,6 +487,7 @@ void NativeEngine::finish(Request& request, FinishReason reason, GenerationEvent
     event.timings.decode_ms = ms_between(request.first_token, Clock::now());
   }
   request.finished = true;
+  request.beam_runs.clear();
   if (request.on_end) request.on_end(request);
   else keep_prefix(request);
   // An event that waits comes first; the last one must not overtake or replace it.
@@ -435,6 +506,7 @@ void NativeEngine::finish(Request& request, FinishReason reason, GenerationEvent
 
 void NativeEngine::fail_request(Request& request, Error error) {
   request.finished = true;
+  request.beam_runs.clear();
   if (request.on_end) request.on_end(request);
   request.run.clear();
   emit(request, fail(std::move(error)));

@@ -75,6 +75,10 @@ class NativeEngine final : public Engine, public SequenceHost {
   void settle();                                  // held events, cancellations
   bool step();                                    // false: nothing to do
   void consume(Request& request, std::span<float> logits);
+  void consume_beams(Request& request, std::span<const float> logits);  // a row a live beam
+  void deliver(Request& request, SampledToken sampled);
+  bool after_step(Request& request, bool first);
+  bool ends_at(const Request& request, TokenId id) const;
   void finish(Request& request, FinishReason reason, GenerationEvent event);
   void fail_request(Request& request, Error error);
   void emit(Request& request, Result<GenerationEvent> event);

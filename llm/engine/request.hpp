@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "corvid/llm/engine.hpp"
 #include "corvid/runtime/channel.hpp"
 #include "llm/engine/step.hpp"
+#include "llm/sampling/beam_search.hpp"
 #include "llm/sampling/sampler.hpp"
 #include "llm/sampling/stop_matcher.hpp"
 
@@ -38,6 +40,10 @@ struct Request {
   std::optional<Result<GenerationEvent>> held; // found the channel full
   std::vector<TokenId> seen;                   // prompt and generated ids, for penalties and the next input
   std::size_t cached = 0, generated = 0;
+  // Beam search: the live beams' runs, in its order; what it chose is then handed out like sampled tokens.
+  std::optional<BeamSearch> beams;
+  std::vector<TokenRun> beam_runs;
+  std::deque<SampledToken> chosen;
   bool finished = false;
   Clock::time_point submitted = Clock::now(), started, first_token;
   double prefill_ms = 0;

@@ -1,3 +1,6 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <thread>
 
@@ -6,6 +9,7 @@
 #include "corvid/runtime/wait.hpp"
 #include "support/catch.hpp"
 #include "support/support.hpp"
+#include "support/tiny_models.hpp"
 
 using namespace corvid;
 using namespace corvid::test;
@@ -181,4 +185,155 @@ TEST_CASE("engine: prefixes are reused, stops and limits end, cancelling stops",
   deadline.set_deadline(std::chrono::steady_clock::now());
   late.cancellation = deadline.token();
   CHECK(run(**engine, std::move(late)).finish_reason == FinishReason::deadline);
+}
+
+namespace {
+
+// 64 tokens, drawn, from a sequence as it stands.
+std::vector<TokenId> next_64(Sequence& sequence) {
+  std::vector<TokenId> out;
+  for (int i = 0; i < 64; ++i) {
+    const auto id = sequence.sample();
+    if (!id || !sequence.append_blocking({*id})) return {};
+    out.push_back(*id);
+  }
+  return out;
+}
+
+// The child is made before this process has any thread; it waits for the saved sequence, restores it in an engine of its own and goes on.
+void check_restore_elsewhere(const std::filesystem::path& path, const std::filesystem::path& file, const std::vector<TokenId>& prompt) {
+  int ready[2], answer[2];
+  REQUIRE(::pipe(ready) == 0);
+  REQUIRE(::pipe(answer) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::close(ready[1]);
+    ::close(answer[0]);
+    char go = 0;
+    int code = 1;
+    if (::read(ready[0], &go, 1) == 1) {
+      Runtime runtime;
+      const auto engine = Engine::load_blocking(runtime, path);
+      const auto bytes = read_file(file);
+      if (engine) {
+        auto restored = (*engine)->restore_sequence(std::as_bytes(std::span(bytes)));
+        if (restored) {
+          const auto ids = next_64(*restored);
+          const auto size = ids.size() * sizeof(TokenId);
+          if (::write(answer[1], ids.data(), size) == static_cast<ssize_t>(size)) code = 0;
+        }
+      }
+    }
+    ::_exit(code);
+  }
+  ::close(ready[0]);
+  ::close(answer[1]);
+  {
+    Runtime runtime;
+    const auto engine = Engine::load_blocking(runtime, path);
+    REQUIRE(engine);
+    SamplingParams sampling;
+    sampling.temperature = 0.9f;
+    sampling.top_p = 0.95f;
+    sampling.seed = 11;
+    auto trunk = *(*engine)->new_sequence();
+    trunk.set_sampling(sampling);
+    REQUIRE(trunk.append_blocking(prompt));
+    REQUIRE(trunk.sample());  // the generator's state is part of what is saved
+    const auto saved = trunk.save();
+    REQUIRE(saved);
+    write_file(file, std::string_view(reinterpret_cast<const char*>(saved->data()), saved->size()));
+    REQUIRE(::write(ready[1], "g", 1) == 1);
+    auto fork = trunk.fork();
+    trunk.release();
+    const auto expected = next_64(fork);
+    REQUIRE(expected.size() == 64);
+    std::vector<TokenId> elsewhere(64);
+    std::size_t got = 0;
+    while (got < 64 * sizeof(TokenId)) {
+      const auto n = ::read(answer[0], reinterpret_cast<char*>(elsewhere.data()) + got, 64 * sizeof(TokenId) - got);
+      if (n <= 0) break;
+      got += static_cast<std::size_t>(n);
+    }
+    CHECK(got == 64 * sizeof(TokenId));
+    CHECK(elsewhere == expected);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  ::close(ready[1]);
+  ::close(answer[0]);
+}
+
+}  // namespace
+
+TEST_CASE("engine: a sequence saved here goes on in another process", "[engine]") {
+  TempDir dir;
+  const TinyModels models;
+  write_file(dir / "tiny.gguf", models.gguf(models.decoder("llama-llama3")).bytes());
+  check_restore_elsewhere(dir / "tiny.gguf", dir / "saved", {3, 17, 40, 9, 77, 5, 61});
+  if (const auto path = model("SmolLM2-135M-Instruct-Q4_1.gguf")) check_restore_elsewhere(*path, dir / "saved", {6403, 5345, 253, 655, 28, 281, 253, 1165, 8188});
+}
+
+TEST_CASE("engine: every byte of a saved sequence counts; another model refuses it", "[engine]") {
+  TempDir dir;
+  const TinyModels models;
+  write_file(dir / "a.gguf", models.gguf(models.decoder("llama-llama3")).bytes());
+  write_file(dir / "b.gguf", models.gguf(models.decoder("gemma3-window-8")).bytes());
+  Runtime runtime;
+  const auto a = Engine::load_blocking(runtime, dir / "a.gguf"), b = Engine::load_blocking(runtime, dir / "b.gguf");
+  REQUIRE(a);
+  REQUIRE(b);
+  auto sequence = *(*a)->new_sequence();
+  sequence.set_sampling({});
+  REQUIRE(sequence.append_blocking({1, 2, 3}));
+  const auto saved = *sequence.save();
+  const auto other = (*b)->restore_sequence(saved);
+  REQUIRE_FALSE(other);
+  CHECK(other.error().code() == ErrorCode::conflict);
+  for (std::size_t i = 0; i < saved.size(); ++i) {
+    auto damaged = saved;
+    damaged[i] ^= static_cast<std::byte>(1 << (i % 8));
+    const auto refused = (*a)->restore_sequence(damaged);
+    REQUIRE_FALSE(refused);
+    REQUIRE(refused.error().code() == ErrorCode::bad_input);
+  }
+  for (std::size_t size = 0; size < saved.size(); ++size) REQUIRE((*a)->restore_sequence(std::span(saved).first(size)).error().code() == ErrorCode::bad_input);
+}
+
+TEST_CASE("engine: no token comes after the step in flight", "[engine]") {
+  TempDir dir;
+  const TinyModels models;
+  write_file(dir / "tiny.gguf", models.gguf(models.decoder("llama-llama3")).bytes());
+  Runtime runtime;
+  EngineOptions options;
+  options.context_tokens = 4096;
+  const auto engine = Engine::load_blocking(runtime, dir / "tiny.gguf", options);
+  REQUIRE(engine);
+  for (int round = 0; round < 20; ++round) {
+    GenerateRequest request;
+    request.prompt = std::vector<TokenId>{3, 17, 40};
+    request.max_tokens = 4000;
+    request.ignore_eos = true;
+    CancellationSource source;
+    request.cancellation = source.token();
+    auto stream = (*engine)->generate(std::move(request));
+    REQUIRE(stream);
+    for (int i = 0; i <= round; ++i) REQUIRE(stream->next_blocking());
+    source.cancel();
+    // What the channel held, and the step in flight; a stream holds 64 events.
+    std::size_t after = 0;
+    bool ended = false;
+    while (auto event = stream->next_blocking()) {
+      REQUIRE(*event);
+      after += (*event)->token.has_value();
+      if ((*event)->finish_reason) {
+        ended = true;
+        CHECK(*(*event)->finish_reason == FinishReason::cancelled);
+      }
+    }
+    CHECK(ended);
+    CHECK(after <= 66);
+  }
 }
