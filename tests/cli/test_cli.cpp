@@ -1,14 +1,9 @@
 // The program as a script meets it: arguments in; exit code, standard output and standard error out.
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "cli/run_program.hpp"
 #include "corvid/base/json.hpp"
 #include "support/catch.hpp"
 #include "support/gguf_writer.hpp"
@@ -16,44 +11,6 @@
 
 using namespace corvid;
 using namespace corvid::test;
-
-namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-/// Runs the program in `dir` with exactly this environment beside PATH and CORVID_MODELS.
-Outcome run(const TempDir& dir, const std::vector<std::string>& arguments, std::string_view input = {}, const std::vector<std::string>& environment = {}) {
-  write_file(dir / ".stdin", input);
-  std::vector<std::string> words{CORVID_PROGRAM};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<std::string> variables = environment;
-  variables.push_back("HOME=" + dir.path().string());
-  for (const char* name : {"PATH", "CORVID_MODELS", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"}) {
-    if (const char* value = std::getenv(name)) variables.push_back(std::string(name) + "=" + value);
-  }
-  const std::string in = (dir / ".stdin").string(), out = (dir / ".stdout").string(), err = (dir / ".stderr").string();
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::vector<char*> argv, envp;
-    for (auto& word : words) argv.push_back(word.data());
-    for (auto& variable : variables) envp.push_back(variable.data());
-    argv.push_back(nullptr);
-    envp.push_back(nullptr);
-    const bool ready = ::chdir(dir.path().c_str()) == 0 && std::freopen(in.c_str(), "r", stdin) && std::freopen(out.c_str(), "w", stdout) && std::freopen(err.c_str(), "w", stderr);
-    if (ready) ::execve(CORVID_PROGRAM, argv.data(), envp.data());
-    ::_exit(127);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
-}
-
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
 
 TEST_CASE("exit codes and errors") {
   TempDir dir;
