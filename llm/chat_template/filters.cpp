@@ -305,7 +305,7 @@ const std::map<std::string_view, Filter>& filters() {
       {"tojson", tojson}, {"length", size_of}, {"count", size_of}, {"join", join}, {"map", map}, {"sort", sort}, {"items", dict_items},
       {"dictsort", dictsort}, {"unique", unique}, {"sum", sum}, {"int", to_int}, {"float", to_float}, {"round", round_to}, {"indent", indent},
       {"escape", escape}, {"e", escape}, {"reverse", reverse}, {"abs", absolute}, {"upper", mapped<upper>}, {"lower", mapped<lower>},
-      {"title", mapped<title>}, {"capitalize", mapped<capitalize>},
+      {"title", mapped<title_words>}, {"capitalize", mapped<capitalize>},
       {"trim", [](Interpreter& in, const Value& v, const Arguments& a) {
          const Value* set = a.get(0, "chars");
          const std::string s = in.string_of(v, a.offset);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "corvid/text/unicode.hpp"
+
 namespace corvid::llm::tmpl {
 
 std::size_t char_bytes(std::string_view text, std::size_t at) {
@@ -147,52 +149,93 @@ std::string replace(std::string_view text, std::string_view from, std::string_vi
 
 namespace {
 
-// Simple case mapping where it is regular: ASCII, Latin-1, Greek and Cyrillic; other letters stay as they are.
-std::uint32_t upper_code(std::uint32_t c) {
-  if (c >= 'a' && c <= 'z') return c - 32;
-  if ((c >= 0xe0 && c <= 0xfe && c != 0xf7) || (c >= 0x3b1 && c <= 0x3c9 && c != 0x3c2) || (c >= 0x430 && c <= 0x44f)) return c - 32;
-  if (c >= 0x450 && c <= 0x45f) return c - 80;
-  return c;
-}
-
-std::uint32_t lower_code(std::uint32_t c) {
-  if (c >= 'A' && c <= 'Z') return c + 32;
-  if ((c >= 0xc0 && c <= 0xde && c != 0xd7) || (c >= 0x391 && c <= 0x3a9 && c != 0x3a2) || (c >= 0x410 && c <= 0x42f)) return c + 32;
-  if (c >= 0x400 && c <= 0x40f) return c + 80;
-  return c;
-}
-
-template <class Map>
-std::string map_case(std::string_view text, Map map) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); i += char_bytes(text, i)) {
-    const std::uint32_t code = code_point(text, i), mapped = map(code);
-    if (mapped == code) out.append(text, i, char_bytes(text, i));
-    else append_code_point(out, mapped);
+// Bytes that are no UTF-8 stay as they are.
+template <class Append>
+void append_mapped(std::string& out, std::string_view text, Append append) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t n = char_bytes(text, i);
+    if (n == 1 && static_cast<unsigned char>(text[i]) >= 0x80) out += text[i];
+    else append(out, code_point(text, i), i);
+    i += n;
   }
-  return out;
+}
+
+// A capital sigma ends a word: a cased character stands before it and none after, case-ignorable ones aside (Unicode ch. 3.13).
+bool final_sigma(std::string_view text, std::size_t at) {
+  bool before = false;
+  for (std::size_t end = at; end > 0 && !before;) {
+    std::size_t begin = end - 1;   // of the character before; a byte that is no UTF-8 stands alone
+    for (std::size_t n = 2; n <= 4 && n <= end; ++n) {
+      if (char_bytes(text, end - n) == n) begin = end - n;
+    }
+    const char32_t c = code_point(text, begin);
+    end = begin;
+    if (unicode::is_case_ignorable(c)) continue;
+    if (!unicode::is_cased(c)) return false;
+    before = true;
+  }
+  if (!before) return false;
+  for (std::size_t i = at + 2; i < text.size(); i += char_bytes(text, i)) {
+    const char32_t c = code_point(text, i);
+    if (!unicode::is_case_ignorable(c)) return !unicode::is_cased(c);
+  }
+  return true;
 }
 
 }  // namespace
 
-std::string upper(std::string_view text) { return map_case(text, upper_code); }
-std::string lower(std::string_view text) { return map_case(text, lower_code); }
+std::string upper(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  append_mapped(out, text, [](std::string& to, char32_t c, std::size_t) { unicode::append_upper(to, c); });
+  return out;
+}
+
+std::string lower(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  append_mapped(out, text, [&](std::string& to, char32_t c, std::size_t at) {
+    if (c == 0x3a3 && final_sigma(text, at)) unicode::append_utf8(to, 0x3c2);
+    else unicode::append_lower(to, c);
+  });
+  return out;
+}
 
 std::string capitalize(std::string_view text) {
-  if (text.empty()) return {};
+  std::string out;
+  if (text.empty()) return out;
+  const std::string small = lower(text);   // of the whole: what a sigma becomes depends on what stands before it
   const std::size_t n = char_bytes(text, 0);
-  return upper(text.substr(0, n)) + lower(text.substr(n));
+  append_mapped(out, text.substr(0, n), [](std::string& to, char32_t c, std::size_t) { unicode::append_title(to, c); });
+  out.append(small, lower(text.substr(0, n)).size());
+  return out;
 }
 
 std::string title(std::string_view text) {
   std::string out;
   bool inside = false;
-  for (const auto c : characters(text)) {
-    const std::uint32_t code = code_point(c, 0);
-    const bool letter = (code >= 0xaa && !is_space(code)) || upper_code(code) != lower_code(code);
-    out += letter ? (inside ? lower(c) : upper(c)) : std::string(c);
-    inside = letter;
+  append_mapped(out, text, [&](std::string& to, char32_t c, std::size_t at) {
+    if (!inside) unicode::append_title(to, c);
+    else if (c == 0x3a3 && final_sigma(text, at)) unicode::append_utf8(to, 0x3c2);
+    else unicode::append_lower(to, c);
+    inside = unicode::is_cased(c);
+  });
+  return out;
+}
+
+std::string title_words(std::string_view text) {
+  const auto parts = [&](std::size_t at) {
+    const std::uint32_t c = code_point(text, at);
+    return is_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
+  };
+  std::string out;
+  for (std::size_t i = 0; i < text.size();) {
+    std::size_t end = i;
+    const bool gap = parts(i);
+    while (end < text.size() && parts(end) == gap) end += char_bytes(text, end);
+    const std::size_t first = char_bytes(text, i);
+    out += gap ? std::string(text.substr(i, end - i)) : upper(text.substr(i, first)) + lower(text.substr(i + first, end - i - first));
+    i = end;
   }
   return out;
 }

@@ -25,6 +25,7 @@ std::string replace(std::string_view text, std::string_view from, std::string_vi
 std::string upper(std::string_view text);
 std::string lower(std::string_view text);
 std::string capitalize(std::string_view text);
-std::string title(std::string_view text);
+std::string title(std::string_view text);                            ///< str.title
+std::string title_words(std::string_view text);                      ///< the filter: words parted by white space or one of -({[<
 
 }  // namespace corvid::llm::tmpl

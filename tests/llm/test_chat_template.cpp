@@ -105,6 +105,16 @@ TEST_CASE("expressions, statements and white space") {
   CHECK(render("{{ strftime_now('%Y') | length }}") == "4");
 }
 
+TEST_CASE("letters beyond ASCII change case as in Python") {
+  const OrderedJson word = {{"s", "ΟΔΥΣΣΕΎΣ straße ǆungla o'neill İ"}};
+  CHECK(render("{{ s.upper() }}", word) == "ΟΔΥΣΣΕΎΣ STRASSE ǄUNGLA O'NEILL İ");
+  CHECK(render("{{ s|lower }}", word) == "οδυσσεύς straße ǆungla o'neill i̇");
+  CHECK(render("{{ s.title() }}", word) == "Οδυσσεύς Straße ǅungla O'Neill İ");
+  CHECK(render("{{ s|title }}", word) == "Οδυσσεύς Straße Ǆungla O'neill İ");
+  CHECK(render("{{ '(one-two) [three'|title }}") == "(One-Two) [Three");
+  CHECK(render("{{ s|capitalize }}", word) == "Οδυσσεύς straße ǆungla o'neill i̇");
+}
+
 TEST_CASE("errors are typed and say where") {
   CHECK(begins(render("{{ raise_exception('no system') }}"), "invalid_argument: the template refuses: no system"));
   CHECK(begins(render("{% if x %}"), "parse: bad_input"));

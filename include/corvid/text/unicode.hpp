@@ -23,6 +23,13 @@ std::string nfkc(std::string_view valid_utf8);
 std::string nfkd(std::string_view valid_utf8);
 std::string lower(std::string_view valid_utf8);   ///< simple, code point by code point; locale-free
 
+/// One code point's full mapping, locale-free: up to three code points (SpecialCasing.txt, those without a condition).
+void append_upper(std::string& out, char32_t c);
+void append_title(std::string& out, char32_t c);
+void append_lower(std::string& out, char32_t c);
+bool is_cased(char32_t c) noexcept;            ///< property Cased (Unicode ch. 3.13)
+bool is_case_ignorable(char32_t c) noexcept;   ///< property Case_Ignorable
+
 bool is_letter(char32_t c) noexcept;       ///< general category L*
 bool is_number(char32_t c) noexcept;       ///< N*
 bool is_space(char32_t c) noexcept;        ///< White_Space
