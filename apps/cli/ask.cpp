@@ -3,7 +3,7 @@
 #include "apps/cli/json_output.hpp"
 #include "apps/cli/session.hpp"
 #include "corvid/agents/rag.hpp"
-#include "corvid/llm/engine.hpp"
+#include "corvid/llm/chat_model.hpp"
 
 namespace corvid::cli {
 
@@ -41,7 +41,7 @@ class Ask final : public Command {
   }
   Status run(Session& session) override {
     CORVID_TRY(auto collection, open_collection(session, where_, model_));
-    CORVID_TRY(const auto loaded, load_engine(session, model_));
+    CORVID_TRY(const auto loaded, load_chat_model(session, model_));
     RagOptions options;
     options.k = static_cast<std::size_t>(k_);
     options.context_tokens = static_cast<std::uint32_t>(passage_tokens_);
@@ -55,7 +55,7 @@ class Ask final : public Command {
     Status shown;
     std::function<void(std::string_view)> on_text;
     if (live) on_text = [&](std::string_view text) { if (shown) shown = session.write(text); };
-    RagPipeline pipeline(session.runtime(), std::move(collection), loaded.engine);
+    RagPipeline pipeline(session.runtime(), std::move(collection), loaded.model);
     CORVID_TRY(const auto answer, pipeline.ask(question_, options, on_text));
     CORVID_TRY_STATUS(shown);
     if (session.json) return session.write_json(answer_json(answer, loaded.load_ms));
@@ -78,7 +78,7 @@ class Ask final : public Command {
   }
 
   std::string question_, filter_;
-  ModelOptions model_;
+  ChatModelOptions model_;
   WorkspaceOptionsCli where_;
   std::int64_t k_ = 5, passage_tokens_ = 1536, max_tokens_ = 256, seed_ = 0;
   double temperature_ = 0;

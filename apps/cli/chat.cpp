@@ -9,7 +9,7 @@
 #include "apps/cli/session.hpp"
 #include "corvid/agents/chat_history.hpp"
 #include "corvid/agents/rag.hpp"
-#include "corvid/llm/engine.hpp"
+#include "corvid/llm/chat_model.hpp"
 #include "corvid/runtime/wait.hpp"
 
 namespace corvid::cli {
@@ -44,28 +44,28 @@ class Chat final : public Command {
     if (documents_) {
       CORVID_TRY(collection, open_collection(session, where_, model_));
     }
-    CORVID_TRY(const auto loaded, load_engine(session, model_));
-    if (!message_.empty()) return turn(session, history, *loaded.engine, loaded, collection, message_);
+    CORVID_TRY(const auto loaded, load_chat_model(session, model_));
+    if (!message_.empty()) return turn(session, history, *loaded.model, loaded, collection, message_);
     const bool prompts = ::isatty(STDIN_FILENO) != 0;
     std::string line;
     while (!session.interrupted()) {
       if (prompts) std::fputs("> ", stderr);
       if (!std::getline(std::cin, line)) break;
       if (line.empty()) continue;
-      CORVID_TRY_STATUS(turn(session, history, *loaded.engine, loaded, collection, line));
+      CORVID_TRY_STATUS(turn(session, history, *loaded.model, loaded, collection, line));
     }
     return {};
   }
 
  private:
-  Status turn(Session& session, ChatHistory& history, Engine& engine, const LoadedEngine& loaded, const std::shared_ptr<Collection>& collection, const std::string& text) {
+  Status turn(Session& session, ChatHistory& history, ChatModel& model, const LoadedChatModel& loaded, const std::shared_ptr<Collection>& collection, const std::string& text) {
     CORVID_TRY(auto messages, history.load(thread_));
     Json out = {{"thread", thread_}};
     std::string answer;
     if (collection) {
       CORVID_TRY(answer, answer_from_documents(session, loaded, collection, std::move(messages), text, out));
     } else {
-      CORVID_TRY(answer, answer_plainly(session, engine, loaded, std::move(messages), text, out));
+      CORVID_TRY(answer, answer_plainly(session, model, loaded, std::move(messages), text, out));
     }
     if (session.interrupted()) return fail(Error::cancelled("interrupted; this turn was not kept"));
     CORVID_TRY_STATUS(history.append(thread_, {Message::user(text), Message::assistant(answer)}));
@@ -74,14 +74,14 @@ class Chat final : public Command {
     return session.write_json(out);
   }
 
-  Result<std::string> answer_from_documents(Session& session, const LoadedEngine& loaded, const std::shared_ptr<Collection>& collection, std::vector<Message> messages, const std::string& text, Json& out) {
+  Result<std::string> answer_from_documents(Session& session, const LoadedChatModel& loaded, const std::shared_ptr<Collection>& collection, std::vector<Message> messages, const std::string& text, Json& out) {
     RagOptions options;
     options.max_tokens = static_cast<int>(max_tokens_);
     options.sampling.temperature = static_cast<float>(temperature_);
     options.sampling.seed = static_cast<std::uint64_t>(seed_);
     options.history = std::move(messages);
     options.cancellation = session.cancellation();
-    RagPipeline pipeline(session.runtime(), collection, loaded.engine);
+    RagPipeline pipeline(session.runtime(), collection, loaded.model);
     CORVID_TRY(const auto answer, pipeline.ask(text, options));
     out["grounded"] = answer.grounded;
     out["citations"] = Json::array();
@@ -102,12 +102,12 @@ class Chat final : public Command {
   }
 
   /// Whole oldest turns go until the prompt and the answer fit the context.
-  std::size_t drop_oldest(Engine& engine, ChatRequest& request) const {
-    const auto limit = engine.context_tokens();
+  std::size_t drop_oldest(ChatModel& model, ChatRequest& request) const {
+    const auto limit = model.context_tokens();
     const std::size_t first = system_.empty() ? 0 : 1;
     std::size_t dropped = 0;
     while (limit) {
-      const auto tokens = engine.count_tokens(request);
+      const auto tokens = model.count_tokens(request);
       if (!tokens || *tokens + static_cast<std::uint64_t>(max_tokens_) <= *limit || request.messages.size() < first + 3) break;
       const auto oldest = request.messages.begin() + static_cast<std::ptrdiff_t>(first);
       auto end = oldest + 1;
@@ -119,7 +119,7 @@ class Chat final : public Command {
     return dropped;
   }
 
-  Result<std::string> answer_plainly(Session& session, Engine& engine, const LoadedEngine& loaded, std::vector<Message> messages, const std::string& text, Json& out) {
+  Result<std::string> answer_plainly(Session& session, ChatModel& model, const LoadedChatModel& loaded, std::vector<Message> messages, const std::string& text, Json& out) {
     ChatRequest request;
     if (!system_.empty()) request.messages.push_back(Message::system(system_));
     for (auto& message : messages) request.messages.push_back(std::move(message));
@@ -128,9 +128,9 @@ class Chat final : public Command {
     request.sampling.seed = static_cast<std::uint64_t>(seed_);
     request.max_tokens = static_cast<int>(max_tokens_);
     request.cancellation = session.cancellation();
-    const std::size_t dropped = drop_oldest(engine, request);
+    const std::size_t dropped = drop_oldest(model, request);
     if (dropped > 0) session.note("dropped the " + std::to_string(dropped) + " oldest turns: the conversation is over the model's context");
-    CORVID_TRY(auto stream, session.runtime().wait(engine.chat(std::move(request))));
+    CORVID_TRY(auto stream, session.runtime().wait(model.chat(std::move(request))));
     std::string answer;
     while (auto event = stream.next_blocking()) {
       if (!*event) return fail(std::move(event->error()));
@@ -148,7 +148,7 @@ class Chat final : public Command {
   }
 
   std::string message_, thread_ = "default", system_;
-  ModelOptions model_;
+  ChatModelOptions model_;
   WorkspaceOptionsCli where_;
   bool documents_ = false, forget_ = false;
   std::int64_t max_tokens_ = 512, seed_ = 0;

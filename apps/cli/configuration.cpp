@@ -17,6 +17,16 @@ fs::path user_file() {
   return {};
 }
 
+// A folder that was fetched from elsewhere must not choose where prompts, documents and keys are sent.
+Status check_project(const std::string& path, const Json& object) {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_object()) CORVID_TRY_STATUS(check_project(path, value));
+    const bool sends = key == "endpoint" || key == "remote-model" || key == "api-key-env" || key == "api-key-file" || key == "ca-file";
+    if (sends) return fail(Error::invalid_argument("\"" + key + "\" is not taken from a folder's settings; set it in " + user_file().string() + ", the environment or the command line").at_file(path).at_key(key));
+  }
+  return {};
+}
+
 bool is_plain(const Json& value) { return value.is_string() || value.is_number() || value.is_boolean(); }
 std::string as_text(const Json& value) { return value.is_string() ? value.get<std::string>() : dump_json(value); }
 
@@ -44,6 +54,7 @@ Result<Configuration> Configuration::load() {
     CORVID_TRY(auto json, read_json_file(path, limits));
     if (!json.is_object()) return fail(Error::bad_input("settings must be a JSON object").at_file(path.string()).at_offset(0));
     CORVID_TRY_STATUS(check_values(path.string(), json, true));
+    if (path == ".corvid.json") CORVID_TRY_STATUS(check_project(path.string(), json));
     configuration.layers_.push_back({path.string(), std::move(json)});
   }
   return configuration;

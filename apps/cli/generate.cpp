@@ -43,15 +43,23 @@ class Generate final : public Command {
     if (prompt_.empty()) {
       CORVID_TRY(prompt_, read_stdin());
     }
-    CORVID_TRY(const auto loaded, load_engine(session, model_));
+    CORVID_TRY_STATUS(check());
+    LoadedEngine engine;
+    LoadedChatModel model;
+    if (raw_) {
+      CORVID_TRY(engine, load_engine(session, model_));
+    } else {
+      CORVID_TRY(model, load_chat_model(session, model_));
+    }
+    const double load_ms = raw_ ? engine.load_ms : model.load_ms;
     CancellationSource limit(session.cancellation());
     if (timeout_ > 0) limit.set_deadline(std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(timeout_ * 1e6)));
-    CORVID_TRY(auto stream, start(session, *loaded.engine, limit.token()));
+    CORVID_TRY(auto stream, raw_ ? go_on(*engine.engine, limit.token()) : answer(session, *model.model, limit.token()));
     GenerationResult result;
     if (session.json) {
       CORVID_TRY(result, gather_blocking(std::move(stream)));
       Json out = {{"text", result.text}, {"token_ids", result.token_ids}, {"finish_reason", std::string(to_string(result.finish_reason))},
-                  {"usage", usage_json(result.usage)}, {"timings", timings_json(result.timings, loaded.load_ms)}};
+                  {"usage", usage_json(result.usage)}, {"timings", timings_json(result.timings, load_ms)}};
       if (logprobs_ >= 0) {
         out["logprobs"] = result.logprobs;
         out["top"] = top_json(result.top_logprobs);
@@ -81,20 +89,26 @@ class Generate final : public Command {
     return params;
   }
 
-  Result<EventStream> start(Session& session, Engine& engine, CancellationToken cancellation) {
-    if (raw_) {
-      GenerateRequest request;
-      request.prompt = prompt_;
-      request.parse_special = parse_special_;
-      request.sampling = sampling();
-      request.max_tokens = static_cast<int>(max_tokens_);
-      request.stop = stop_;
-      request.ignore_eos = ignore_eos_;
-      request.beams = static_cast<int>(beams_);
-      request.cancellation = std::move(cancellation);
-      return engine.generate(std::move(request));
-    }
-    if (beams_ > 1 || ignore_eos_ || parse_special_) return fail(Error::invalid_argument("--beams, --ignore-eos and --parse-special need --raw"));
+  Status check() const {
+    if (raw_ && !model_.endpoint.empty()) return fail(Error::invalid_argument("--raw needs a model of this machine: an endpoint takes messages").at_key("raw"));
+    if (!raw_ && (beams_ > 1 || ignore_eos_ || parse_special_)) return fail(Error::invalid_argument("--beams, --ignore-eos and --parse-special need --raw"));
+    return {};
+  }
+
+  Result<EventStream> go_on(Engine& engine, CancellationToken cancellation) {
+    GenerateRequest request;
+    request.prompt = prompt_;
+    request.parse_special = parse_special_;
+    request.sampling = sampling();
+    request.max_tokens = static_cast<int>(max_tokens_);
+    request.stop = stop_;
+    request.ignore_eos = ignore_eos_;
+    request.beams = static_cast<int>(beams_);
+    request.cancellation = std::move(cancellation);
+    return engine.generate(std::move(request));
+  }
+
+  Result<EventStream> answer(Session& session, ChatModel& model, CancellationToken cancellation) {
     ChatRequest request;
     if (!system_.empty()) request.messages.push_back(Message::system(system_));
     request.messages.push_back(Message::user(prompt_));
@@ -102,10 +116,10 @@ class Generate final : public Command {
     request.max_tokens = static_cast<int>(max_tokens_);
     request.stop = stop_;
     request.cancellation = std::move(cancellation);
-    return session.runtime().wait(engine.chat(std::move(request)));
+    return session.runtime().wait(model.chat(std::move(request)));
   }
 
-  ModelOptions model_;
+  ChatModelOptions model_;
   std::string prompt_, system_;
   bool raw_ = false, parse_special_ = false, ignore_eos_ = false;
   std::int64_t max_tokens_ = 512, top_k_ = 0, seed_ = 0, logprobs_ = -1, beams_ = 1;

@@ -10,6 +10,7 @@
 #include "corvid/base/result.hpp"
 
 namespace corvid {
+class ChatModel;
 class Engine;
 class TextEmbedder;
 }
@@ -41,11 +42,23 @@ struct ModelOptions : ComputeOptions {
   void declare(OptionSet& set, bool with_context = true);
 };
 
+/// ModelOptions, or an endpoint instead: --endpoint, --remote-model, --api-key-env, --api-key-file, --ca-file.
+struct ChatModelOptions : ModelOptions {
+  std::string endpoint, remote_model, api_key_env, api_key_file, ca_file;
+  void declare(OptionSet& set);
+};
+
 struct LoadedEngine {
   std::shared_ptr<Engine> engine;
   double load_ms = 0;
 };
 Result<LoadedEngine> load_engine(Session& session, const ModelOptions& options, bool prefix_cache = true);
+
+struct LoadedChatModel {
+  std::shared_ptr<ChatModel> model;
+  double load_ms = 0;
+};
+Result<LoadedChatModel> load_chat_model(Session& session, const ChatModelOptions& options);
 Result<std::shared_ptr<TextEmbedder>> load_embedder(Session& session, const std::filesystem::path& folder, const ComputeOptions& options);
 
 }  // namespace corvid::cli
