@@ -31,6 +31,7 @@ Result<LoadedChatModel> load_chat_model(Session& session, const ChatModelOptions
   remote.api_key_env = options.api_key_env;
   remote.api_key_file = options.api_key_file;
   remote.ca_file = options.ca_file;
+  remote.extended_sampling = true;  // sent only when asked for; an endpoint that does not take them says so
   remote.context_tokens = static_cast<std::uint64_t>(options.context_tokens);
   CORVID_TRY(loaded.model, RemoteChatModel::make(session.runtime(options.threads), std::move(remote)));
   return loaded;

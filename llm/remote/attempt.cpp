@@ -125,14 +125,14 @@ bool AttemptRun::chunk(std::string_view text, std::uint64_t offset) {
 
 Attempt AttemptRun::refusal() const {
   const RemoteConfig& config = *t_.config_;
-  const std::string words = without_key(refusal_text(text_), config.key);
+  const std::string words = refusal_text(text_);
   std::string message = config.endpoint.name + " answered " + std::to_string(http_status_) + (reason_.empty() ? "" : " " + reason_) +
                         (words.empty() ? "" : ": " + words);
   Attempt out;
   out.again = http_status_ == 429 || http_status_ == 503;
   if (out.again) out.retry_after = parse_retry_after(retry_after_, std::time(nullptr));
   if (http_status_ >= 300 && http_status_ < 400) {
-    out.status = fail(Error::rejected(message + "; it points to '" + without_key(location_, config.key) + "', which is not followed: set base_url to the endpoint itself").at_key("base_url"));
+    out.status = fail(Error::rejected(message + "; it points to '" + location_ + "', which is not followed: set base_url to the endpoint itself").at_key("base_url"));
     return out;
   }
   if (http_status_ == 401 || http_status_ == 403) {
@@ -175,9 +175,9 @@ Attempt AttemptRun::unanswered(int code, long verified) const {
   }
 }
 
-Attempt AttemptRun::answered() {
+Attempt AttemptRun::answered(bool cut) {
   if (!status_) return {std::move(status_), false, std::nullopt};
-  if (kind_ == Kind::whole && !chunk(text_, 0)) return {std::move(status_), false, std::nullopt};
+  if (kind_ == Kind::whole && !cut && !chunk(text_, 0)) return {std::move(status_), false, std::nullopt};
   auto last = reader_.last();
   if (!last) return {fail(std::move(last.error())), false, std::nullopt};
   const auto ms = [](auto from, auto to) { return std::chrono::duration<double, std::milli>(to - from).count(); };
@@ -205,12 +205,12 @@ Attempt AttemptRun::run() {
   fill(request);
   httplib::Response response;
   httplib::Error error = httplib::Error::Success;
-  client->send(request, response, error);
+  const bool whole = client->send(request, response, error);
   t_.socket_.release();
   if (t_.stopped()) return {};
   if (!status_) return {std::move(status_), false, std::nullopt};
   if (http_status_ == 0) return unanswered(static_cast<int>(error), made.verified());
-  return kind_ == Kind::refusal ? refusal() : answered();
+  return kind_ == Kind::refusal ? refusal() : answered(!whole && !done_);
 }
 
 }  // namespace corvid::llm

@@ -1,6 +1,9 @@
 // One HTTP exchange of a Transfer.
 #pragma once
 
+#include <string>
+#include <string_view>
+
 #include "llm/remote/protocol.hpp"
 #include "llm/remote/sse.hpp"
 #include "llm/remote/transfer.hpp"
@@ -26,7 +29,7 @@ class AttemptRun {
   bool chunk(std::string_view text, std::uint64_t offset);
   Attempt refusal() const;
   Attempt unanswered(int error, long verified) const;
-  Attempt answered();
+  Attempt answered(bool cut);
 
   Transfer& t_;
   const std::string& body_;

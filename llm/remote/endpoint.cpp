@@ -132,8 +132,19 @@ Result<std::string> read_key(const RemoteChatOptions& options) {
 
 std::string without_key(std::string text, const std::string& key) {
   if (key.empty()) return text;
-  for (std::size_t at = text.find(key); at != std::string::npos; at = text.find(key, at)) text.replace(at, key.size(), "[key]"), at += 5;
+  constexpr std::string_view kShown = "[key]";
+  for (std::size_t at = text.find(key); at != std::string::npos; at = text.find(key, at + kShown.size())) text.replace(at, key.size(), kShown);
   return text;
+}
+
+Error without_key(Error error, const std::string& key) {
+  if (key.empty() || error.describe().find(key) == std::string::npos) return error;
+  Error out(error.code(), without_key(error.message(), key));
+  if (!error.file().empty()) out = std::move(out).at_file(error.file());
+  if (!error.key().empty()) out = std::move(out).at_key(without_key(error.key(), key));
+  if (error.offset()) out = std::move(out).at_offset(*error.offset());
+  if (const Error* cause = error.cause()) out = std::move(out).caused_by(without_key(*cause, key));
+  return out;
 }
 
 }  // namespace corvid::llm

@@ -25,7 +25,8 @@ Result<Endpoint> parse_endpoint(std::string_view base_url, bool allow_plain_http
 /// invalid_argument (both named, an empty key, a control character, over 16 KiB). No message repeats any of it.
 Result<std::string> read_key(const RemoteChatOptions& options);
 
-/// `text` with the key replaced, wherever it stands.
+/// With the key replaced, wherever it stands: endpoints repeat what they were sent.
 std::string without_key(std::string text, const std::string& key);
+Error without_key(Error error, const std::string& key);
 
 }  // namespace corvid::llm

@@ -53,6 +53,7 @@ void Transfer::begin() {
 }
 
 void Transfer::finish(Result<GenerationEvent> end) {
+  if (!end) end = fail(without_key(std::move(end.error()), config_->key));
   {
     std::lock_guard lock(mutex_);
     if (stopped_ || last_) return;
@@ -89,7 +90,7 @@ void Transfer::work() {
     if (const auto deadline = token_.deadline(); deadline && *deadline - Clock::now() < wait) {
       return finish(fail(Error::deadline_exceeded("the next attempt would come after the caller's deadline").caused_by(std::move(error))));
     }
-    config_->runtime->log(LogLevel::info, "remote", error.message() + "; tried again in " + std::to_string(wait.count()) + " ms");
+    config_->runtime->log(LogLevel::info, "remote", without_key(error.message(), config_->key) + "; tried again in " + std::to_string(wait.count()) + " ms");
     if (!pause(wait)) return;
   }
 }
