@@ -1,3 +1,5 @@
+include(GNUInstallDirs)
+
 # corvid_module(NAME DIR folder DEPS public… PRIVATE private…)
 #
 # A static library corvid_NAME, known as corvid::NAME, of every .cpp below the folder. A file whose name ends in an instruction set
@@ -47,7 +49,7 @@ function(corvid_module NAME)
   add_library(corvid::${NAME} ALIAS corvid_${NAME})
   set_target_properties(corvid_${NAME} PROPERTIES EXPORT_NAME ${NAME} LINKER_LANGUAGE CXX)
   target_include_directories(corvid_${NAME} PUBLIC
-    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
     PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_DIR} ${PROJECT_SOURCE_DIR})
   target_link_libraries(corvid_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:corvid_build_flags>)
   target_compile_features(corvid_${NAME} PUBLIC cxx_std_20)

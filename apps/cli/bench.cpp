@@ -5,9 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
-#if defined(CORVID_CLI_RETRIEVAL)
 #include "apps/cli/bench_retrieval.hpp"
-#endif
 #include "apps/cli/command.hpp"
 #include "apps/cli/json_output.hpp"
 #include "apps/cli/models.hpp"
@@ -69,20 +67,16 @@ class Bench final : public Command {
     set.argument("WHAT", what_, true, "llm or retrieval");
     model_.declare(set);
     set.integer("runs", runs_, 3, 1000, "measured runs after one warm-up; the median counts");
-#if defined(CORVID_CLI_RETRIEVAL)
     set.text("beir", retrieval_.folder, "folder of a BEIR data set: corpus.jsonl or corpus-*.jsonl, queries.jsonl, qrels");
     set.choice("mode", retrieval_.mode, {"dense", "lexical", "hybrid"}, "of retrieval");
     set.text("embedder", retrieval_.embedder, "hub folder, or a name in the model folder");
     set.choice("fusion", retrieval_.fusion, {"convex", "rrf"}, "of hybrid retrieval");
     set.real("convex-weight", retrieval_.convex_weight, 0, 1, "of the dense score");
     set.text("split", retrieval_.split, "qrels/SPLIT.tsv");
-#endif
   }
   Status run(Session& session) override {
     if (what_ == "llm") return llm(session);
-#if defined(CORVID_CLI_RETRIEVAL)
     if (what_ == "retrieval") return bench_retrieval(session, retrieval_, model_);
-#endif
     return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm and retrieval are known"));
   }
 
@@ -117,9 +111,7 @@ class Bench final : public Command {
   std::string what_;
   ModelOptions model_;
   std::int64_t runs_ = 3;
-#if defined(CORVID_CLI_RETRIEVAL)
   RetrievalBench retrieval_;
-#endif
 };
 
 }  // namespace

@@ -103,7 +103,6 @@ TEST_CASE("doctor and completion") {
   }
 }
 
-#if defined(CORVID_CLI_TOKENIZER)
 TEST_CASE("tokenize takes standard input verbatim") {
   const auto golden = model("SmolLM2-135M-Instruct-Q4_1.gguf");
   if (!golden) return;
@@ -143,4 +142,3 @@ TEST_CASE("Ctrl-C ends a command with 130") {
   REQUIRE(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 130);
 }
-#endif

@@ -35,7 +35,6 @@ using Keys = std::set<std::string>;
 
 }  // namespace
 
-#if defined(CORVID_CLI_TOKENIZER)
 TEST_CASE("contract: tokenize") {
   if (!models_are_here()) return;
   TempDir dir;
@@ -64,9 +63,7 @@ TEST_CASE("contract: tokenize") {
   CHECK(bad.out.empty());
   CHECK(contains(bad.err, "byte 2"));
 }
-#endif
 
-#if defined(CORVID_CLI_ENGINE)
 TEST_CASE("contract: generate") {
   if (!models_are_here()) return;
   TempDir dir;
@@ -139,9 +136,7 @@ TEST_CASE("contract: bench llm") {
   CHECK(out["prompt_tokens"] == 512);
   CHECK(out["generated_tokens"] == 128);
 }
-#endif
 
-#if defined(CORVID_CLI_EMBEDDER)
 TEST_CASE("contract: embed") {
   if (!models_are_here()) return;
   TempDir dir;
@@ -169,9 +164,7 @@ TEST_CASE("contract: embed") {
     CHECK(std::abs(norm - 1) < 1e-4);
   }
 }
-#endif
 
-#if defined(CORVID_CLI_RETRIEVAL) && defined(CORVID_CLI_ENGINE)
 TEST_CASE("contract: ingest, search, collections, ask") {
   if (!models_are_here()) return;
   TempDir dir;
@@ -264,4 +257,3 @@ TEST_CASE("contract: chat remembers its threads") {
   CHECK(run(dir, {"chat", "--thread", "t", "--forget"}).code == 0);
   CHECK(turn("t")["usage"]["prompt_tokens"] == alone["usage"]["prompt_tokens"]);
 }
-#endif

@@ -2,7 +2,6 @@
 #include "cli/run_program.hpp"
 #include "llm/tls_endpoint.hpp"
 
-#ifdef CORVID_CLI_ENGINE
 
 using namespace corvid;
 using namespace corvid::test;
@@ -28,14 +27,12 @@ TEST_CASE("generate and chat ask an endpoint") {
   REQUIRE(o.code == 0);
   CHECK((*parse_json(o.out))["text"] == "Good day");
   CHECK((*parse_json(o.out))["usage"]["prompt_tokens"] == 11);
-#ifdef CORVID_CLI_RETRIEVAL
   CHECK(run(dir, with({"chat", "One", "--api-key-env", "FAR_KEY"}), {}, {"FAR_KEY=sk-other"}).out == "Good day\n");
   CHECK(endpoint.authorization() == "Bearer sk-other");
   CHECK(run(dir, with({"chat", "Two"})).code == 0);
   const Json messages = endpoint.body(endpoint.requests() - 1)["messages"];
   REQUIRE(messages.size() == 3);
   CHECK(messages[1]["content"] == "Good day");
-#endif
 
   endpoint.handlers({refuse(401, R"({"error":{"message":"bad key sk-secret"}})")});
   o = run(dir, with({"generate", "Hi", "--api-key-file", "key"}));
@@ -56,4 +53,3 @@ TEST_CASE("generate and chat ask an endpoint") {
   CHECK(endpoint.requests() == asked);
 }
 
-#endif
