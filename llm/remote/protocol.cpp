@@ -1,6 +1,7 @@
 #include "llm/remote/protocol.hpp"
 
 #include <array>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -168,11 +169,16 @@ Status AnswerReader::tool_calls(const Json& calls) {
       if (!given->is_number_unsigned()) return fail(malformed("a tool call's index is not a number", "index"));
       index = given->get<std::size_t>();
     }
-    if (index >= kMaxToolCalls) {
-      return fail(Error::limit_exceeded("the endpoint's answer has over " + std::to_string(kMaxToolCalls) + " tool calls").at_key("tool_calls"));
-    }
-    Call& call = calls_[index];
     CORVID_TRY(auto id, text_of(piece, "id"));
+    auto& there = calls_[index];
+    // Some endpoints give every call the same index, or none: another id under it is another call.
+    if (there.empty() || (!id.empty() && !there.back().id.empty() && there.back().id != id)) {
+      if (++call_count_ > kMaxToolCalls) {
+        return fail(Error::limit_exceeded("the endpoint's answer has over " + std::to_string(kMaxToolCalls) + " tool calls").at_key("tool_calls"));
+      }
+      there.emplace_back();
+    }
+    Call& call = there.back();
     if (!id.empty()) call.id = std::move(id);
     const Json* function = member(piece, "function");
     if (!function) continue;
@@ -250,8 +256,11 @@ Status AnswerReader::object(const Json& json, std::string_view text, std::vector
 Result<GenerationEvent> AnswerReader::last() {
   if (!finish_) return fail(Error::network("the endpoint's answer was cut off before its end; ask again"));
   GenerationEvent event;
-  for (auto& [index, call] : calls_) {
-    if (call.name.empty()) return fail(malformed("tool call " + std::to_string(index) + " has no name", "tool_calls"));
+  std::vector<Call> calls;
+  for (auto& [index, there] : calls_) std::move(there.begin(), there.end(), std::back_inserter(calls));
+  calls_.clear();
+  for (auto& call : calls) {
+    if (call.name.empty()) return fail(malformed("a tool call has no name", "tool_calls"));
     Json arguments = Json::object();
     if (call.arguments.find_first_not_of(" \t\r\n") != std::string::npos) {
       auto parsed = parse_json(call.arguments);
@@ -261,7 +270,6 @@ Result<GenerationEvent> AnswerReader::last() {
     }
     event.tool_calls.push_back({std::move(call.id), std::move(call.name), std::move(arguments)});
   }
-  calls_.clear();
   // Some endpoints finish with "stop" although they call tools.
   event.finish_reason = !event.tool_calls.empty() && *finish_ == FinishReason::stop ? FinishReason::tool_calls : *finish_;
   event.usage = usage_;

@@ -44,7 +44,8 @@ class AnswerReader {
   Status choice(const Json& choice, std::vector<GenerationEvent>& events);
   Status tool_calls(const Json& calls);
 
-  std::map<std::size_t, Call> calls_;
+  std::map<std::size_t, std::vector<Call>> calls_;  // by index; several where the endpoint counts wrongly
+  std::size_t call_count_ = 0;
   std::optional<FinishReason> finish_;
   Usage usage_;
 };

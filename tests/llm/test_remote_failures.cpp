@@ -155,7 +155,10 @@ TEST_CASE("remote: a cut stream and a damaged one are typed errors, after the wh
                               R"({"choices":[{"delta":{"tool_calls":[{"index":-1}]}}]})"}) {
       CHECK(outcome(test::whole("data: " + std::string(wrong) + "\n\n"), text).code() == ErrorCode::bad_input);
     }
-    CHECK(outcome(test::whole(R"(data: {"choices":[{"delta":{"tool_calls":[{"index":999999}]}}]})" "\n\n"), text).code() == ErrorCode::limit_exceeded);
+    std::string calls;
+    for (int i = 0; i < 300; ++i) calls += test::sse(test::delta(Json{{"tool_calls", Json::array({Json{{"index", i * 1'000'000}}})}}));
+    CHECK(outcome(test::whole(calls), text).code() == ErrorCode::limit_exceeded);
+    CHECK(outcome(test::whole(test::sse(test::delta(Json{{"tool_calls", Json::array({Json{{"index", 3}}})}})) + test::ending("tool_calls")), text).code() == ErrorCode::bad_input);
   }
   SECTION("tool calls whose arguments are no object") {
     for (const char* wrong : {"{\"a\":", "5"}) {

@@ -123,6 +123,30 @@ TEST_CASE("remote: a request's JSON") {
   CHECK(llm::request_body(request, options).error().code() == ErrorCode::invalid_argument);
 }
 
+TEST_CASE("remote: tool calls of endpoints that count wrongly, repeat the name, send objects or finish with stop") {
+  const auto calls_of = [](const std::vector<Json>& pieces) {
+    llm::AnswerReader reader;
+    std::vector<GenerationEvent> events;
+    for (const Json& piece : pieces) {
+      const Json chunk{{"choices", {{{"delta", {{"tool_calls", Json::array({piece})}}}}}}};
+      REQUIRE(reader.chunk(dump_json(chunk), 0, events).has_value());
+    }
+    REQUIRE(reader.chunk(R"({"choices":[{"delta":{},"finish_reason":"stop"}]})", 0, events).has_value());
+    auto last = reader.last();
+    REQUIRE(last.has_value());
+    CHECK(last->finish_reason == FinishReason::tool_calls);
+    Json out = Json::array();
+    for (const auto& call : last->tool_calls) out.push_back(Json::array({call.id, call.name, call.arguments}));
+    return out;
+  };
+  const Json wanted = Json::array({Json::array({"a", "f", Json{{"x", 1}}}), Json::array({"b", "g", Json::object()})});
+  CHECK(calls_of({Json{{"index", 0}, {"id", "a"}, {"function", {{"name", "f"}, {"arguments", "{\"x\":1}"}}}},
+                  Json{{"index", 0}, {"id", "b"}, {"function", {{"name", "g"}, {"arguments", ""}}}}}) == wanted);
+  CHECK(calls_of({Json{{"id", "a"}, {"function", {{"name", "f"}, {"arguments", {{"x", 1}}}}}}, Json{{"id", "b"}, {"function", {{"name", "g"}, {"arguments", nullptr}}}}}) == wanted);
+  CHECK(calls_of({Json{{"index", 1}, {"id", "b"}, {"function", {{"name", "g"}}}}, Json{{"index", 0}, {"id", "a"}, {"function", {{"name", "f"}, {"arguments", "{\"x\""}}}},
+                  Json{{"index", 0}, {"id", "a"}, {"function", {{"name", "f"}, {"arguments", ":1}"}}}}}) == wanted);
+}
+
 TEST_CASE("remote: refusals in an endpoint's own words") {
   CHECK(llm::refusal_text(R"({"error":{"message":"no\nroom"}})") == "no room");
   CHECK(llm::refusal_text(R"({"error":"full"})") == "full");
