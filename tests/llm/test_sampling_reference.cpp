@@ -6,6 +6,7 @@
 
 #include "llm/sampling/random.hpp"
 #include "llm/sampling/sampler.hpp"
+#include "llm/sampling/stop_matcher.hpp"
 #include "support/catch.hpp"
 
 using namespace corvid;
@@ -209,7 +210,7 @@ TEST_CASE("sampling: a large, nearly flat vocabulary, where the nucleus is long"
   const auto support = [&](const SamplingParams& params) {
     const auto wanted = reference(row, params, {}, std::vector<bool>(row.size(), true));
     auto sampler = std::move(*Sampler::make(params, 3000));
-    for (int i = 0; i < 1500; ++i) {
+    for (int i = 0; i < 400; ++i) {
       Row logits = row;
       const auto token = sampler.sample(logits, {}, nullptr);
       if (!token) FAIL(token.error().describe());
@@ -332,4 +333,69 @@ TEST_CASE("sampling: a constraint's failures are typed errors") {
   auto sampler = std::move(*Sampler::make(params, 5));
   Row logits = {1, 2, 3, 4, 5};
   CHECK(sampler.sample(logits, {}, &round).error().code() == ErrorCode::internal);
+}
+
+TEST_CASE("sampling: log probabilities are a plain log-softmax's, best first") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Row row = random_row(200, 8, seed);
+    row[seed] = -std::numeric_limits<float>::infinity();
+    row[20 + seed] = row[40 + seed];  // a tie
+    double sum = 0;
+    for (const float x : row) sum += std::exp(static_cast<double>(x));
+    std::vector<TokenId> order(200);
+    std::iota(order.begin(), order.end(), 0);
+    const auto logit = [&](TokenId id) { return row[static_cast<std::size_t>(id)]; };
+    std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return logit(a) > logit(b); });
+    for (const int k : {0, 1, 5, 199, 200, 500}) {
+      const Ids chosen = {3, static_cast<TokenId>(seed)};
+      const auto got = llm::row_logprobs(row, k, chosen);
+      REQUIRE(got.has_value());
+      REQUIRE(got->top.size() == static_cast<std::size_t>(std::min(k, 200)));
+      for (std::size_t i = 0; i < got->top.size(); ++i) {
+        if (got->top[i].id != order[i]) FAIL("not the best first, ties by lower id");
+        const double wanted = logit(order[i]) - std::log(sum);
+        if (got->top[i].logprob != Approx(wanted).epsilon(1e-5) && !(std::isinf(wanted) && std::isinf(got->top[i].logprob))) FAIL("another log probability");
+      }
+      CHECK(got->chosen[0] == Approx(logit(3) - std::log(sum)).epsilon(1e-5));
+      CHECK(std::isinf(got->chosen[1]));
+    }
+  }
+}
+
+TEST_CASE("sampling: stop strings are those of a plain search, however the text comes") {
+  llm::Random random(77);
+  const auto letters = [&](std::size_t most) {
+    std::string out;
+    for (std::uint64_t n = random.bits() % most + 1; n > 0; --n) out += "ab\xc3\xa9"[random.bits() % 4];
+    return out;
+  };
+  for (int i = 0; i < 3000; ++i) {
+    const std::string text = letters(30);
+    std::vector<std::string> stops;
+    for (std::uint64_t n = random.bits() % 3 + 1; n > 0; --n) stops.push_back(letters(4));
+    // The stop string that is complete first; of these, the longest.
+    std::size_t end = std::string::npos, begin = std::string::npos;
+    for (const auto& stop : stops) {
+      const std::size_t at = text.find(stop);
+      if (at == std::string::npos) continue;
+      const std::size_t done = at + stop.size();
+      if (done < end || (done == end && at < begin)) end = done, begin = at;
+    }
+    auto matcher = llm::StopMatcher::make(stops);
+    REQUIRE(matcher.has_value());
+    std::string shown;
+    bool stopped = false;
+    for (std::size_t at = 0; at < text.size() && !stopped;) {
+      const std::size_t size = random.bits() % 5 + 1;
+      auto step = matcher->push(std::string_view(text).substr(at, size));
+      shown += step.text;
+      stopped = step.stopped;
+      at += size;
+    }
+    if (!stopped) shown += matcher->flush();
+    if (stopped != (end != std::string::npos) || shown != text.substr(0, begin)) {
+      CAPTURE(text, stops, shown, begin);
+      FAIL("another place");
+    }
+  }
 }
