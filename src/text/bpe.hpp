@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "corvid/base/result.hpp"
+#include "merges.hpp"
 #include "pretokenize.hpp"
 #include "vocabulary.hpp"
 
@@ -21,33 +22,26 @@ std::string to_byte_alphabet(std::string_view bytes);
 
 class BpeModel {
  public:
+  struct Options {
+    PreTokenizer pre = PreTokenizer::gpt2;
+    bool ignore_merges = false;       ///< a word that is a token is that token
+    bool drop_unknown_bytes = false;  ///< bytes without a token vanish before the merges, so that their neighbours meet; else after
+    bool last_merge_wins = false;
+  };
   /// `merges` are "left right" in the byte alphabet, best first. Errors: bad_input with the merge's index as key.
-  static Result<BpeModel> make(const Vocabulary& vocabulary, const std::vector<std::string_view>& merges, PreTokenizer pre, bool ignore_merges);
+  static Result<BpeModel> make(const Vocabulary& vocabulary, const std::vector<std::string_view>& merges, const Options& options);
 
-  /// Appends the text's tokens. Bytes that are not UTF-8 are read as U+FFFD, one for each, when `text` has any.
+  /// Appends the text's tokens. Bytes that are not UTF-8 are read as next_lenient_code_point() reads them.
   void encode(std::string_view text, std::size_t base, std::vector<TokenSpan>& out) const;
-  PreTokenizer pre() const noexcept { return pre_; }
 
  private:
-  struct Merge {
-    std::uint32_t rank = 0;
-    std::int32_t merged = 0;
-  };
-  struct Symbol {
-    std::int32_t id = 0, prev = 0, next = 0;
-    std::uint32_t begin = 0, end = 0;
-  };
-  void encode_word(std::string_view word, std::vector<Symbol>& symbols) const;
-  void merge_short(std::vector<Symbol>& symbols) const;
-  void merge_long(std::vector<Symbol>& symbols) const;
-  const Merge* find(std::int32_t left, std::int32_t right) const noexcept;
+  void encode_word(std::string_view word, std::vector<Merges::Symbol>& symbols) const;
 
-  PreTokenizer pre_ = PreTokenizer::gpt2;
-  bool ignore_merges_ = false;
+  Options options_;
+  Merges merges_;
   std::int32_t vocab_ = 0;                       // internal ids from here on are pieces of merges that have no token
-  std::array<std::int32_t, 256> byte_ids_{};     // internal id of each single byte
+  std::array<std::int32_t, 256> byte_ids_{};     // internal id of each single byte, -1 for none
   std::array<TokenId, 256> byte_tokens_{};       // its token, -1 for none
-  std::unordered_map<std::uint64_t, Merge> merges_;
   std::unordered_map<std::string, TokenId> words_;  // whole words by their bytes, for ignore_merges
 };
 

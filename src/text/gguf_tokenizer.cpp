@@ -1,5 +1,7 @@
 // Tokenizers from GGUF metadata: "gpt2" (byte-level BPE), "llama" (SentencePiece), "bert" (WordPiece).
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <variant>
 
 #include "bpe.hpp"
@@ -103,6 +105,7 @@ class GgufTokenizer final : public TokenizerBase {
     else if (*model == "llama") CORVID_TRY_STATUS(read_spm(metadata));
     else if (*model == "bert") CORVID_TRY_STATUS(read_wordpiece(metadata));
     else return fail(Error::unsupported("tokenizers of the kind \"" + std::string(*model) + "\" are not supported; gpt2, llama and bert are").at_key("tokenizer.ggml.model"));
+    mark_known_controls();
     std::vector<SpecialToken> specials;
     for (TokenId id = 0; id < vocabulary_.size(); ++id) {
       const auto kind = vocabulary_.kind(id);
@@ -147,6 +150,30 @@ class GgufTokenizer final : public TokenizerBase {
     return {};
   }
 
+  // Markers that end a turn or fill in the middle are control tokens whatever type the file gives them, as in llama.cpp: in a user's
+  // text they stay text.
+  void mark_known_controls() {
+    const auto mark = [this](std::string_view piece) {
+      const auto id = vocabulary_.find(piece);
+      if (id) vocabulary_.set_kind(*id, TokenKind::control);
+      return id.has_value();
+    };
+    const bool plain_s = vocabulary_.find("<|tool_response>").has_value();
+    for (const char* piece : {"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>",
+                              "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~["}) {
+      if (!(plain_s && std::string_view(piece) == "</s>")) mark(piece);
+    }
+    // One of each family.
+    const std::initializer_list<const char*> families[] = {
+        {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>", "<|code_prefix|>", "<|prefix|>"},
+        {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>", "<|suffix|>"},
+        {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>", "<|middle|>"},
+        {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"},
+        {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"},
+        {"<|file_sep|>"}};
+    for (const auto& family : families) std::any_of(family.begin(), family.end(), mark);
+  }
+
   // The key's id, checked against the vocabulary; `usual` where the key is absent and the id exists.
   Result<std::optional<TokenId>> token_id(const Metadata& metadata, const char* key, std::optional<TokenId> usual) const {
     CORVID_TRY(const auto id, metadata.unsigned_integer(key));
@@ -182,7 +209,10 @@ class GgufTokenizer final : public TokenizerBase {
     CORVID_TRY(const auto merges, metadata.strings("tokenizer.ggml.merges"));
     if (!merges) return fail(Error::bad_input("byte pair encoding needs its merges").at_key("tokenizer.ggml.merges"));
     const bool llama3 = *pre == PreTokenizer::llama3;
-    auto model = BpeModel::make(vocabulary_, *merges, *pre, llama3);
+    BpeModel::Options options;
+    options.pre = *pre;
+    options.ignore_merges = llama3;
+    auto model = BpeModel::make(vocabulary_, *merges, options);
     if (!model) return fail(std::move(model).error());
     model_ = std::move(*model);
     kind_ = "bpe/" + std::string(to_string(*pre));

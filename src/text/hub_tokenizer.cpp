@@ -1,31 +1,33 @@
-// Tokenizers from a hub's tokenizer.json: WordPiece with BERT's normaliser, and byte-level BPE of the known families.
+// Tokenizers from a hub's tokenizer.json: WordPiece with BERT's normaliser, byte-level BPE of the known families, and BPE over
+// characters as SentencePiece models are written there.
 #include <map>
 #include <variant>
 
 #include "bpe.hpp"
+#include "char_bpe.hpp"
 #include "corvid/base/json.hpp"
 #include "corvid/text/unicode.hpp"
+#include "hub_components.hpp"
 #include "loaders.hpp"
+#include "normalizers.hpp"
 #include "tokenizer_base.hpp"
 #include "wordpiece.hpp"
 
 namespace corvid {
 namespace {
 
-Error unsupported(const std::string& what, const Json& node, const char* key) {
-  const std::string type = node.is_object() && node.contains("type") && node["type"].is_string() ? node["type"].get<std::string>() : "this form";
-  return Error::unsupported(what + " of the kind \"" + type + "\" is not supported in tokenizer.json").at_key(key);
-}
-
 std::string type_of(const Json& node) { return node.is_object() ? node.value("type", std::string()) : std::string(); }
 
-// The expressions that name the families, as their tokenizer.json files write them.
-std::optional<PreTokenizer> family_of(const std::string& regex) {
-  static const std::string kAnyCase = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)";
-  static const std::string kTail = R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-  if (regex == kAnyCase + R"(\p{N}{1,3})" + kTail) return PreTokenizer::llama3;
-  if (regex == kAnyCase + R"(\p{N})" + kTail) return PreTokenizer::qwen2;
-  return std::nullopt;
+// The byte that a piece <0xNN> stands for, or -1.
+int byte_of(std::string_view piece) {
+  if (piece.size() != 6 || piece.substr(0, 3) != "<0x" || piece[5] != '>') return -1;
+  int value = 0;
+  for (const char c : piece.substr(3, 2)) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    if (digit < 0) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
 }
 
 class HubTokenizer final : public TokenizerBase {
@@ -35,7 +37,12 @@ class HubTokenizer final : public TokenizerBase {
     const Json& model = json["model"];
     std::string type = type_of(model);
     if (type.empty() && model.contains("merges")) type = "BPE";
-    if (type != "WordPiece" && type != "BPE") return fail(unsupported("a model", model, "/model/type"));
+    if (type != "WordPiece" && type != "BPE") return fail(unsupported_component("a model", model, "/model/type"));
+    if (type == "BPE") {
+      auto normalizer = Normalizer::read(json.value("normalizer", Json()));
+      if (!normalizer) return fail(std::move(normalizer).error());
+      normalizer_ = std::move(*normalizer);
+    }
     CORVID_TRY_STATUS(read_vocabulary(json, model));
     if (type == "WordPiece") CORVID_TRY_STATUS(read_wordpiece(json, model));
     else CORVID_TRY_STATUS(read_bpe(json, model));
@@ -54,15 +61,8 @@ class HubTokenizer final : public TokenizerBase {
     std::vector<TokenSpan> out;
     if (options.add_special) for (const TokenId id : prefix_) out.push_back({id, 0, 0});
     for (const auto& fragment : specials_.split(text, options.parse_special)) {
-      if (fragment.id >= 0) {
-        out.push_back({fragment.id, static_cast<std::uint32_t>(fragment.begin), static_cast<std::uint32_t>(fragment.end)});
-        continue;
-      }
-      const auto part = text.substr(fragment.begin, fragment.end - fragment.begin);
-      if (const auto* bpe = std::get_if<BpeModel>(&model_)) bpe->encode(part, fragment.begin, out);
-      else if (const auto* wordpiece = std::get_if<WordPieceModel>(&model_)) {
-        for (const auto& word : bert_words(part, normalizer_)) wordpiece->encode(vocabulary_, word, fragment.begin, out);
-      }
+      if (fragment.id >= 0) out.push_back({fragment.id, static_cast<std::uint32_t>(fragment.begin), static_cast<std::uint32_t>(fragment.end)});
+      else encode_part(text.substr(fragment.begin, fragment.end - fragment.begin), fragment.begin, options.parse_special, out);
     }
     const auto end = static_cast<std::uint32_t>(text.size());
     if (options.add_special) for (const TokenId id : suffix_) out.push_back({id, end, end});
@@ -74,11 +74,12 @@ class HubTokenizer final : public TokenizerBase {
     if (!vocabulary_.valid(id)) return {};
     const auto piece = vocabulary_.piece(id);
     if (is_control(id)) return show_special ? std::string(piece) : std::string();
+    if (vocabulary_.kind(id) != TokenKind::normal) return std::string(piece);
     if (std::holds_alternative<BpeModel>(model_)) {
       std::string bytes;
-      if (vocabulary_.kind(id) == TokenKind::normal && from_byte_alphabet(piece, bytes)) return bytes;
-      return std::string(piece);
+      return from_byte_alphabet(piece, bytes) ? bytes : std::string(piece);
     }
+    if (std::holds_alternative<CharBpe>(model_)) return text_of(piece);
     const auto& wordpiece = std::get<WordPieceModel>(model_);
     if (piece.substr(0, wordpiece.continuation.size()) == wordpiece.continuation) return std::string(piece.substr(wordpiece.continuation.size()));
     return " " + std::string(piece);
@@ -87,11 +88,99 @@ class HubTokenizer final : public TokenizerBase {
   std::string decode(std::span<const TokenId> ids, bool show_special) const override {
     std::string out;
     for (const TokenId id : ids) out += token_bytes(id, show_special);
-    if (std::holds_alternative<WordPieceModel>(model_) && !out.empty() && out[0] == ' ') out.erase(0, 1);
+    if ((std::holds_alternative<WordPieceModel>(model_) || decoder_.strip_leading) && !out.empty() && out[0] == ' ') out.erase(0, 1);
     return out;
   }
 
+  /// What the folder's other files say of BOS, EOS and the ends of a generation; tokenizer.json does not.
+  Status read_siblings(const std::filesystem::path& folder) {
+    std::vector<TokenId> ends;
+    const auto add = [&](const Json& id) {
+      if (id.is_number_integer() && vocabulary_.valid(id.get<std::int32_t>())) ends.push_back(id.get<std::int32_t>());
+    };
+    const auto file = [&](const char* name) -> Result<Json> {
+      std::error_code status;
+      if (!std::filesystem::exists(folder / name, status)) return Json(Json::object());
+      CORVID_TRY(auto json, read_json_file(folder / name));
+      return json.is_object() ? json : Json(Json::object());
+    };
+    for (const char* name : {"generation_config.json", "config.json"}) {
+      CORVID_TRY(const auto json, file(name));
+      const Json id = json.value("eos_token_id", Json());
+      if (id.is_array()) for (const Json& one : id) add(one);
+      else add(id);
+    }
+    CORVID_TRY(const auto config, file("tokenizer_config.json"));
+    const auto named = [&](const char* key) -> std::optional<TokenId> {
+      const Json token = config.value(key, Json());
+      if (token.is_string()) return vocabulary_.find(token.get<std::string>());
+      if (token.is_object() && token.contains("content") && token["content"].is_string()) return vocabulary_.find(token["content"].get<std::string>());
+      return std::nullopt;
+    };
+    if (std::holds_alternative<WordPieceModel>(model_)) return {};
+    if (const auto bos = named("bos_token")) bos_ = bos;
+    if (const auto eos = named("eos_token")) eos_ = eos;
+    else if (!eos_ && !ends.empty()) eos_ = ends.front();
+    collect_end_of_generation(std::move(ends));
+    return {};
+  }
+
  private:
+  std::string text_of(std::string_view piece) const {
+    if (const int byte = byte_of(piece); byte >= 0 && byte_fallback_) return std::string(1, static_cast<char>(byte));
+    std::string out;
+    for (std::size_t i = 0; i < piece.size();) {
+      if (!decoder_.space.empty() && piece.substr(i, decoder_.space.size()) == decoder_.space) {
+        out += ' ';
+        i += decoder_.space.size();
+      } else {
+        out += piece[i++];
+      }
+    }
+    return out;
+  }
+
+  // One stretch between markers that stand in the raw text.
+  void encode_part(std::string_view part, std::size_t base, bool parse_special, std::vector<TokenSpan>& out) const {
+    if (const auto* wordpiece = std::get_if<WordPieceModel>(&model_)) {
+      for (const auto& word : bert_words(part, bert_)) wordpiece->encode(vocabulary_, word, base, out);
+      return;
+    }
+    const auto* bytes = std::get_if<BpeModel>(&model_);
+    if (bytes && normalizer_.empty() && normalized_specials_.empty() && !pre_.prefix_space) return bytes->encode(part, base, out);
+    const SourcedText whole = normalizer_.apply(part);
+    const auto offset = static_cast<std::uint32_t>(base);
+    std::vector<TokenSpan> local;
+    const auto map = [&](const SourcedText& source) {
+      for (const auto& span : local) out.push_back({span.id, offset + source.begins[span.begin], offset + source.ends[span.end - 1]});
+    };
+    for (const auto& fragment : normalized_specials_.split(whole.text, parse_special)) {
+      if (fragment.id >= 0) {
+        out.push_back({fragment.id, offset + whole.begins[fragment.begin], offset + whole.ends[fragment.end - 1]});
+        continue;
+      }
+      SourcedText stretch = whole.slice(fragment.begin, fragment.end);
+      if (bytes) {
+        if (pre_.prefix_space && stretch.text[0] != ' ') {
+          SourcedText spaced;
+          spaced.append(" ", stretch.begins[0], stretch.begins[0]);
+          spaced.append(stretch, 0, stretch.text.size());
+          stretch = std::move(spaced);
+        }
+        local.clear();
+        bytes->encode(stretch.text, 0, local);
+        map(stretch);
+        continue;
+      }
+      const bool at_start = base == 0 && fragment.begin == 0;
+      for (const SourcedText& word : pre_.chars.words(std::move(stretch), at_start)) {
+        local.clear();
+        std::get<CharBpe>(model_).encode(vocabulary_, word.text, local);
+        map(word);
+      }
+    }
+  }
+
   Status read_vocabulary(const Json& json, const Json& model) {
     if (!model.contains("vocab") || !model["vocab"].is_object()) return fail(Error::bad_input("the model has no vocabulary").at_key("/model/vocab"));
     std::map<std::int64_t, std::pair<std::string, TokenKind>> by_id;
@@ -99,7 +188,7 @@ class HubTokenizer final : public TokenizerBase {
       if (!id.is_number_integer() || id.get<std::int64_t>() < 0) return fail(Error::bad_input("a token's id must be a number from 0").at_key("/model/vocab/" + piece));
       if (!by_id.try_emplace(id.get<std::int64_t>(), piece, TokenKind::normal).second) return fail(Error::bad_input("two tokens have one id").at_key("/model/vocab/" + piece));
     }
-    std::vector<SpecialToken> specials;
+    std::vector<SpecialToken> specials, normalized;
     for (const auto& added : json.value("added_tokens", Json::array())) {
       if (!added.is_object() || !added.contains("id") || !added["id"].is_number_integer() || added["id"].get<std::int64_t>() < 0 || !added.contains("content") || !added["content"].is_string()) {
         return fail(Error::bad_input("an added token needs \"id\" and \"content\"").at_key("/added_tokens"));
@@ -108,7 +197,14 @@ class HubTokenizer final : public TokenizerBase {
       const auto content = added["content"].get<std::string>();
       if (added.value("single_word", false)) return fail(Error::unsupported("the added token \"" + content + "\" is a single word, which is not supported").at_key("/added_tokens"));
       by_id[added["id"].get<std::int64_t>()] = {content, special ? TokenKind::control : TokenKind::user_defined};
-      specials.push_back({static_cast<TokenId>(added["id"].get<std::int64_t>()), content, special, added.value("lstrip", false), added.value("rstrip", false)});
+      const SpecialToken token{static_cast<TokenId>(added["id"].get<std::int64_t>()), content, special, added.value("lstrip", false), added.value("rstrip", false)};
+      // A marker that is sought in the normalised text is normalised itself.
+      if (added.value("normalized", !special) && !normalizer_.empty()) {
+        normalized.push_back(token);
+        normalized.back().text = normalizer_.apply(content).text;
+      } else {
+        specials.push_back(token);
+      }
     }
     if (by_id.empty() || by_id.rbegin()->first >= (std::int64_t{1} << 22)) return fail(Error::bad_input("the vocabulary is empty, or its ids are too large").at_key("/model/vocab"));
     const auto size = static_cast<std::size_t>(by_id.rbegin()->first) + 1;
@@ -122,6 +218,7 @@ class HubTokenizer final : public TokenizerBase {
       ++next;
     }
     specials_ = SpecialTokens(std::move(specials), SpecialTokens::Order::leftmost_longest);
+    normalized_specials_ = SpecialTokens(std::move(normalized), SpecialTokens::Order::leftmost_longest);
     return {};
   }
 
@@ -137,23 +234,26 @@ class HubTokenizer final : public TokenizerBase {
     model_ = std::move(wordpiece);
     kind_ = "wordpiece";
     const Json normalizer = json.value("normalizer", Json());
-    if (type_of(normalizer) != "BertNormalizer") return fail(unsupported("a normaliser for WordPiece", normalizer, "/normalizer"));
-    normalizer_.clean_text = normalizer.value("clean_text", true);
-    normalizer_.handle_chinese_chars = normalizer.value("handle_chinese_chars", true);
-    normalizer_.lowercase = normalizer.value("lowercase", true);
+    if (type_of(normalizer) != "BertNormalizer") return fail(unsupported_component("a normaliser for WordPiece", normalizer, "/normalizer"));
+    bert_.tables = BertTables::unicode8;
+    bert_.clean_text = normalizer.value("clean_text", true);
+    bert_.handle_chinese_chars = normalizer.value("handle_chinese_chars", true);
+    bert_.lowercase = normalizer.value("lowercase", true);
     const Json accents = normalizer.value("strip_accents", Json());
-    normalizer_.strip_accents = accents.is_boolean() ? accents.get<bool>() : normalizer_.lowercase;
+    bert_.strip_accents = accents.is_boolean() ? accents.get<bool>() : bert_.lowercase;
     const Json pre = json.value("pre_tokenizer", Json());
-    if (type_of(pre) != "BertPreTokenizer") return fail(unsupported("a pre-tokenizer for WordPiece", pre, "/pre_tokenizer"));
+    if (type_of(pre) != "BertPreTokenizer") return fail(unsupported_component("a pre-tokenizer for WordPiece", pre, "/pre_tokenizer"));
     return {};
   }
 
   Status read_bpe(const Json& json, const Json& model) {
-    if (model.value("byte_fallback", false)) return fail(Error::unsupported("BPE with byte fallback is read from GGUF files only").at_key("/model/byte_fallback"));
-    const Json normalizer = json.value("normalizer", Json());
-    if (!normalizer.is_null() && type_of(normalizer) != "NFC") return fail(unsupported("a normaliser for byte-level BPE", normalizer, "/normalizer"));
-    if (!normalizer.is_null()) return fail(unsupported("a normaliser for byte-level BPE", normalizer, "/normalizer"));
-    CORVID_TRY(const auto pre, read_pre_tokenizer(json.value("pre_tokenizer", Json())));
+    for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+      const Json value = model.value(key, Json());
+      if (value.is_string() && !value.get<std::string>().empty()) return fail(Error::unsupported(std::string("BPE with ") + key + " is not supported in tokenizer.json").at_key(std::string("/model/") + key));
+    }
+    if (const Json dropout = model.value("dropout", Json()); dropout.is_number() && dropout.get<double>() > 0) return fail(Error::unsupported("BPE with dropout is not supported in tokenizer.json").at_key("/model/dropout"));
+    CORVID_TRY(pre_, read_pre_tokenizer(json.value("pre_tokenizer", Json())));
+    CORVID_TRY(decoder_, read_decoder(json.value("decoder", Json())));
     if (!model.contains("merges") || !model["merges"].is_array()) return fail(Error::bad_input("byte pair encoding needs its merges").at_key("/model/merges"));
     std::vector<std::string> merges;
     for (const auto& merge : model["merges"]) {
@@ -162,25 +262,33 @@ class HubTokenizer final : public TokenizerBase {
       else return fail(Error::bad_input("a merge must be two pieces").at_key("/model/merges"));
     }
     const std::vector<std::string_view> views(merges.begin(), merges.end());
-    auto bpe = BpeModel::make(vocabulary_, views, pre, model.value("ignore_merges", false));
+    const bool ignore_merges = model.value("ignore_merges", false);
+    byte_fallback_ = model.value("byte_fallback", false);
+    if (pre_.bytes) {
+      if (byte_fallback_) return fail(Error::unsupported("byte-level BPE with byte fallback is not supported in tokenizer.json").at_key("/model/byte_fallback"));
+      BpeModel::Options options;
+      options.pre = *pre_.bytes;
+      options.ignore_merges = ignore_merges;
+      options.drop_unknown_bytes = options.last_merge_wins = true;
+      auto bpe = BpeModel::make(vocabulary_, views, options);
+      if (!bpe) return fail(std::move(bpe).error());
+      model_ = std::move(*bpe);
+      kind_ = "bpe/" + std::string(to_string(*pre_.bytes));
+      return {};
+    }
+    CharBpe::Options options;
+    options.byte_fallback = byte_fallback_;
+    options.fuse_unknown = model.value("fuse_unk", false);
+    options.ignore_merges = ignore_merges;
+    if (const Json unknown = model.value("unk_token", Json()); unknown.is_string()) {
+      options.unknown = vocabulary_.find(unknown.get<std::string>());
+      if (!options.unknown) return fail(Error::bad_input("the unknown token \"" + unknown.get<std::string>() + "\" is not in the vocabulary").at_key("/model/unk_token"));
+    }
+    auto bpe = CharBpe::make(vocabulary_, views, options);
     if (!bpe) return fail(std::move(bpe).error());
     model_ = std::move(*bpe);
-    kind_ = "bpe/" + std::string(to_string(pre));
+    kind_ = "bpe/characters";
     return {};
-  }
-
-  static Result<PreTokenizer> read_pre_tokenizer(const Json& node) {
-    const auto plain_byte_level = [](const Json& n) { return type_of(n) == "ByteLevel" && !n.value("add_prefix_space", false); };
-    if (plain_byte_level(node) && node.value("use_regex", true)) return PreTokenizer::gpt2;
-    if (type_of(node) == "Sequence" && node.contains("pretokenizers") && node["pretokenizers"].size() == 2 && plain_byte_level(node["pretokenizers"][1])) {
-      const Json& first = node["pretokenizers"][0];
-      const bool regex = node["pretokenizers"][1].value("use_regex", true);
-      if (type_of(first) == "Digits" && first.value("individual_digits", false) && regex) return PreTokenizer::smollm;
-      if (type_of(first) == "Split" && !regex && first.value("behavior", std::string()) == "Isolated" && !first.value("invert", false) && first.contains("pattern")) {
-        if (const auto family = family_of(first["pattern"].value("Regex", std::string()))) return *family;
-      }
-    }
-    return fail(unsupported("a pre-tokenizer for byte-level BPE", node, "/pre_tokenizer"));
   }
 
   Result<TokenId> special_id(const std::string& piece) const {
@@ -214,11 +322,16 @@ class HubTokenizer final : public TokenizerBase {
       }
       return {};
     }
-    return fail(unsupported("a post-processor", node, "/post_processor"));
+    return fail(unsupported_component("a post-processor", node, "/post_processor"));
   }
 
-  std::variant<std::monostate, BpeModel, WordPieceModel> model_;
-  BertNormalizer normalizer_;
+  std::variant<std::monostate, BpeModel, CharBpe, WordPieceModel> model_;
+  BertNormalizer bert_;               // WordPiece
+  Normalizer normalizer_;             // BPE
+  HubPreTokenizer pre_;
+  HubDecoder decoder_;
+  SpecialTokens normalized_specials_; // sought in the normalised text
+  bool byte_fallback_ = false;
 };
 
 }  // namespace
@@ -229,6 +342,7 @@ Result<std::shared_ptr<const Tokenizer>> load_hub_tokenizer(const std::filesyste
   Status status;
   try {
     status = tokenizer->read(json);
+    if (status) status = tokenizer->read_siblings(path.parent_path());
   } catch (const Json::exception& e) {
     // A value of another type than its key promises; nlohmann's message names both.
     return fail(Error::bad_input(std::string("not a tokenizer.json of a known form: ") + e.what()).at_file(path.string()));

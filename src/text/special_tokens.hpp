@@ -33,6 +33,7 @@ class SpecialTokens {
   SpecialTokens() = default;
   SpecialTokens(std::vector<SpecialToken> tokens, Order order);
 
+  bool empty() const noexcept { return tokens_.empty(); }
   std::vector<Fragment> split(std::string_view text, bool parse_control) const;
 
  private:

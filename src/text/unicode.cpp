@@ -162,6 +162,7 @@ bool is_mark(char32_t c) noexcept {
   return k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME;
 }
 bool is_nonspacing_mark(char32_t c) noexcept { return category(c) == UTF8PROC_CATEGORY_MN; }
+bool is_unassigned(char32_t c) noexcept { return category(c) == UTF8PROC_CATEGORY_CN; }
 bool is_control(char32_t c) noexcept {
   const auto k = category(c);
   return k == UTF8PROC_CATEGORY_CN || (k >= UTF8PROC_CATEGORY_CC && k <= UTF8PROC_CATEGORY_CO);

@@ -25,6 +25,7 @@ class Vocabulary {
   std::int64_t size() const noexcept { return static_cast<std::int64_t>(pieces_.size()); }
   std::string_view piece(TokenId id) const noexcept { return pieces_[static_cast<std::size_t>(id)]; }
   TokenKind kind(TokenId id) const noexcept { return kinds_[static_cast<std::size_t>(id)]; }
+  void set_kind(TokenId id, TokenKind kind) { kinds_[static_cast<std::size_t>(id)] = kind; }
   float score(TokenId id) const noexcept { return scores_[static_cast<std::size_t>(id)]; }
   std::optional<TokenId> find(std::string_view piece) const noexcept;
   bool valid(TokenId id) const noexcept { return id >= 0 && id < size(); }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "bert_unicode.hpp"
 #include "corvid/text/unicode.hpp"
+#include "lenient_utf8.hpp"
 
 namespace corvid {
 namespace {
@@ -11,11 +13,6 @@ bool is_cjk(char32_t c) {
   // The blocks that BERT's original code lists.
   return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
          (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
-}
-
-bool is_bert_punctuation(char32_t c) {
-  if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-  return unicode::is_punctuation(c);
 }
 
 }  // namespace
@@ -30,11 +27,11 @@ std::vector<SourcedWord> bert_words(std::string_view text, const BertNormalizer&
   std::string one, normal;
   for (std::size_t at = 0; at < text.size();) {
     const auto begin = static_cast<std::uint32_t>(at);
-    const char32_t c = unicode::next_code_point(text, at);
+    const char32_t c = next_lenient_code_point(text, at);
     const auto end = static_cast<std::uint32_t>(at);
     if (normalizer.clean_text) {
       if (c == 0 || c == 0xFFFD) continue;
-      if (c != '\t' && c != '\n' && c != '\r' && unicode::is_control(c)) continue;
+      if (c != '\t' && c != '\n' && c != '\r' && is_bert_control(normalizer.tables, c)) continue;
     }
     if (unicode::is_space(c)) {
       flush();
@@ -44,14 +41,22 @@ std::vector<SourcedWord> bert_words(std::string_view text, const BertNormalizer&
     if (alone) flush();
     one.clear();
     unicode::append_utf8(one, c);
-    normal = normalizer.strip_accents && c >= 0x80 ? unicode::nfd(one) : one;
+    // U+11938 came with Unicode 13: the earlier tables do not take it apart.
+    const bool apart = normalizer.strip_accents && c >= 0x80 && !(normalizer.tables == BertTables::unicode8 && c == 0x11938);
+    normal = apart ? unicode::nfd(one) : one;
+    if (apart && normalizer.tables == BertTables::current) {
+      // llama.cpp keeps the first character of a decomposition, also of a Hangul syllable's.
+      std::size_t first = 0;
+      unicode::next_code_point(normal, first);
+      normal.resize(first);
+    }
     for (std::size_t i = 0; i < normal.size();) {
       const char32_t part = unicode::next_code_point(normal, i);
-      if (normalizer.strip_accents && part >= 0x80 && unicode::is_nonspacing_mark(part)) continue;
+      if (normalizer.strip_accents && is_bert_accent(normalizer.tables, part)) continue;
       std::string piece;
       unicode::append_utf8(piece, part);
-      if (normalizer.lowercase) piece = unicode::lower(piece);
-      const bool punctuation = is_bert_punctuation(part);
+      if (normalizer.lowercase) piece = part == 0x130 && normalizer.tables == BertTables::unicode8 ? "i\u0307" : unicode::lower(piece);
+      const bool punctuation = is_bert_punctuation(normalizer.tables, part);
       if (punctuation) flush();
       word.begins.insert(word.begins.end(), piece.size(), begin);
       word.ends.insert(word.ends.end(), piece.size(), end);

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bert_unicode.hpp"
 #include "vocabulary.hpp"
 
 namespace corvid {
@@ -17,6 +18,7 @@ struct SourcedWord {
 
 struct BertNormalizer {
   bool clean_text = true, handle_chinese_chars = true, strip_accents = true, lowercase = true;
+  BertTables tables = BertTables::current;
 };
 
 /// Normalises, splits at white space, and puts each punctuation character by itself.

@@ -38,5 +38,6 @@ bool is_symbol(char32_t c) noexcept;       ///< S*
 bool is_mark(char32_t c) noexcept;         ///< M*
 bool is_nonspacing_mark(char32_t c) noexcept;  ///< Mn
 bool is_control(char32_t c) noexcept;      ///< C*
+bool is_unassigned(char32_t c) noexcept;   ///< Cn
 
 }  // namespace corvid::unicode
