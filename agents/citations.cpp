@@ -99,6 +99,26 @@ std::string with_marker(const std::string& sentence, int n) {
   return sentence.substr(0, end) + " [" + std::to_string(n) + "]" + sentence.substr(end);
 }
 
+// The numbers in a text ("12", "1,200", "3.5"), as they are written; an ordinal that only begins a list item is none.
+std::vector<std::string_view> numbers_in(std::string_view text) {
+  std::vector<std::string_view> found;
+  const auto digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+  std::size_t first = 0;
+  while (first < text.size() && (text[first] == ' ' || text[first] == '\n')) ++first;
+  for (std::size_t i = 0; i < text.size();) {
+    if (!digit(i)) {
+      ++i;
+      continue;
+    }
+    std::size_t end = i;
+    while (digit(end) || (end < text.size() && (text[end] == '.' || text[end] == ',') && digit(end + 1))) ++end;
+    const bool ordinal = i == first && end < text.size() && (text[end] == '.' || text[end] == ')');
+    if (!ordinal) found.push_back(text.substr(i, end - i));
+    i = end;
+  }
+  return found;
+}
+
 float dot(const float* a, const float* b, std::size_t n) {
   float sum = 0;
   for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
@@ -160,6 +180,12 @@ Result<CheckedAnswer> check_citations(std::string_view answer, const std::vector
       for (const auto word : content_words(lowered[p])) words[p].insert(word);
     }
 
+    std::vector<std::unordered_set<std::string_view>> numbers(passages.size());
+    for (std::size_t p = 0; p < passages.size(); ++p) {
+      const auto all = numbers_in(passages[p]);
+      numbers[p].insert(all.begin(), all.end());
+    }
+
     std::size_t row = 0;
     for (auto& piece : pieces) {
       if (!piece.open) continue;
@@ -171,9 +197,12 @@ Result<CheckedAnswer> check_citations(std::string_view answer, const std::vector
       ++row;
       const std::string lower = unicode::lower(unicode::to_valid_utf8(piece.text));
       const auto sentence_words = content_words(lower);
+      const auto sentence_numbers = numbers_in(piece.text);
       int best = -1;
       float best_score = threshold;
       for (std::size_t p = 0; p < passages.size(); ++p) {
+        // A figure that the passage does not hold is the mark of an invented sentence, however similar the rest is.
+        if (!std::all_of(sentence_numbers.begin(), sentence_numbers.end(), [&](auto n) { return numbers[p].contains(n); })) continue;
         const auto shared = std::count_if(sentence_words.begin(), sentence_words.end(), [&](auto w) { return words[p].contains(w); });
         const float score = 0.5f * cosine[p] + 0.5f * static_cast<float>(shared) / static_cast<float>(sentence_words.size());
         // ≥ for the first, > after it: of equals the better-ranked passage is named.

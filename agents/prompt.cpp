@@ -6,16 +6,14 @@ namespace corvid {
 
 std::vector<Message> rag_messages(std::string_view question, const std::vector<Hit>& passages, const std::vector<Message>& history) {
   std::vector<Message> messages;
-  // Measured on SmolLM2-135M: numbers in square brackets before the passages, or the question without the instruction after it, make a
-  // small model recite headings instead of answering.
-  messages.push_back(Message::system(
-      "You answer questions from passages of documents. Use only what the passages say. Answer in one to three complete sentences and put the "
-      "number of the passage after each sentence, like [1]. If the passages do not hold the answer, say so."));
-  messages.insert(messages.end(), history.begin(), history.end());
-  std::string text;
+  // Measured on SmolLM2-135M: with passages and question in one message a small model recites passages; with the passages in the system
+  // message and the question alone in the user's it answers.
+  std::string text =
+      "You answer questions from the passages below. Use only what they say. Answer in one to three complete sentences and put the number of "
+      "the passage after each sentence, like [1]. If the passages do not hold the answer, say so.";
   for (std::size_t i = 0; i < passages.size(); ++i) {
     const Hit& hit = passages[i];
-    text += "Passage " + std::to_string(i + 1);
+    text += "\n\nPassage " + std::to_string(i + 1);
     std::string place = hit.title;
     for (const auto& heading : hit.heading) {
       if (heading == hit.title) continue;
@@ -24,13 +22,10 @@ std::vector<Message> rag_messages(std::string_view question, const std::vector<H
     }
     if (!place.empty()) text += " (" + place + ")";
     text += ":\n" + hit.text;
-    if (text.back() != '\n') text += '\n';
-    text += '\n';
   }
-  text += "Question: ";
-  text += question;
-  text += "\nAnswer the question in one to three sentences, from the passages above.";
-  messages.push_back(Message::user(unicode::to_valid_utf8(text)));
+  messages.push_back(Message::system(unicode::to_valid_utf8(text)));
+  messages.insert(messages.end(), history.begin(), history.end());
+  messages.push_back(Message::user(unicode::to_valid_utf8(std::string(question))));
   return messages;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 or Ubuntu 24.04 to a cited answer: packages, build, two small models, this repository's documents, a question.
+# From a fresh Debian 12 or Ubuntu 24.04 to a cited answer: packages, build, two small models, a folder of documents, a question.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build.sh
@@ -7,7 +7,8 @@ scripts/fetch_models.sh
 corvid=build/release/bin/corvid
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$corvid" ingest README.md ARCHITECTURE.md CONTRIBUTING.md docs --workspace "$work/quickstart.db"
+"$corvid" ingest examples/documents --workspace "$work/quickstart.db"
+question="What does a mooring cost?"
 echo
-echo "Question: How is a sentence without a citation attributed?"
-"$corvid" ask "How is a sentence without a citation attributed?" --workspace "$work/quickstart.db"
+echo "Question: $question"
+"$corvid" ask "$question" --workspace "$work/quickstart.db"

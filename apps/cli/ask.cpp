@@ -35,6 +35,7 @@ class Ask final : public Command {
     set.integer("k", k_, 1, 1000, "passages at most");
     set.integer("passage-tokens", passage_tokens_, 16, 1 << 20, "budget of the passages in the prompt");
     set.integer("max-tokens", max_tokens_, 1, 1 << 20, "of the answer");
+    set.choice("mode", mode_, {"dense", "lexical", "hybrid"}, "of the search");
     set.text("filter", filter_, "as in search");
     set.real("temperature", temperature_, 0, 100, "0 takes the best token");
     set.integer("seed", seed_, 0, INT64_MAX, "of the random generator");
@@ -47,6 +48,7 @@ class Ask final : public Command {
     options.context_tokens = static_cast<std::uint32_t>(passage_tokens_);
     options.max_tokens = static_cast<int>(max_tokens_);
     options.search.filter = filter_;
+    options.search.mode = mode_ == "dense" ? SearchMode::dense : mode_ == "lexical" ? SearchMode::lexical : SearchMode::hybrid;
     options.sampling.temperature = static_cast<float>(temperature_);
     options.sampling.seed = static_cast<std::uint64_t>(seed_);
     options.cancellation = session.cancellation();
@@ -77,7 +79,7 @@ class Ask final : public Command {
     return {};
   }
 
-  std::string question_, filter_;
+  std::string question_, mode_ = "hybrid", filter_;
   ChatModelOptions model_;
   WorkspaceOptionsCli where_;
   std::int64_t k_ = 5, passage_tokens_ = 1536, max_tokens_ = 256, seed_ = 0;

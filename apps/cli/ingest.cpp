@@ -21,7 +21,8 @@ class Ingest final : public Command {
     set.texts("meta", meta_, "KEY=VALUE onto every document of this call; may be repeated");
     set.flag("remove", remove_, "take what lies under PATH out of the collection");
     set.integer("chunk-tokens", chunk_tokens_, 0, 1 << 20, "tokens of a chunk; 0 = the smaller of 512 and the embedder's limit");
-    set.real("overlap", overlap_, 0, 0.9, "part of a chunk that the next one repeats");
+    set.real("overlap", overlap_, 0, 0.5, "part of a chunk that the next one repeats");
+    set.choice("chunker", chunker_, {"recursive", "sentence"}, "where text under one heading is cut");
     compute_.declare(set);
   }
   Status run(Session& session) override {
@@ -29,6 +30,7 @@ class Ingest final : public Command {
     CORVID_TRY_STATUS(read_meta(options));
     options.chunk_tokens = static_cast<std::uint32_t>(chunk_tokens_);
     options.overlap = static_cast<float>(overlap_);
+    options.method = chunker_ == "sentence" ? ChunkMethod::sentence : ChunkMethod::recursive;
     options.cancellation = session.cancellation();
     options.progress = session.progress();
     const std::vector<std::filesystem::path> paths(paths_.begin(), paths_.end());
@@ -86,7 +88,7 @@ class Ingest final : public Command {
 
   std::vector<std::string> paths_, meta_;
   WorkspaceOptionsCli where_;
-  std::string embedder_;
+  std::string embedder_, chunker_ = "recursive";
   bool remove_ = false;
   std::int64_t chunk_tokens_ = 0;
   double overlap_ = 0.15;

@@ -148,9 +148,9 @@ Result<Sequence> NativeEngine::new_sequence() {
   return Sequence(std::make_shared<Sequence::Impl>(std::move(host), p_.pool));
 }
 
-Result<Sequence> NativeEngine::restore_sequence(std::span<const std::byte> saved) {
+Result<Sequence> NativeEngine::restore_sequence(std::span<const std::byte> saved, const ConstraintFactory& constraints) {
   std::shared_ptr<SequenceHost> host(shared_from_this(), static_cast<SequenceHost*>(this));
-  return corvid::restore_sequence(std::move(host), p_.pool, p_.info.vocab, saved);
+  return corvid::restore_sequence(std::move(host), p_.pool, p_.info.vocab, saved, constraints);
 }
 
 Result<EventStream> NativeEngine::continue_sequence(Sequence& sequence, GenerateRequest request) {

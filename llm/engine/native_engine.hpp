@@ -36,7 +36,7 @@ class NativeEngine final : public Engine, public SequenceHost {
   Task<ScoreResult> score(std::vector<TokenId> ids, int top_k, CancellationToken cancellation) override;
   Task<PerplexityResult> perplexity(std::vector<TokenId> ids, std::uint32_t context, ProgressSink progress, CancellationToken cancellation) override;
   Result<Sequence> new_sequence() override;
-  Result<Sequence> restore_sequence(std::span<const std::byte> saved) override;
+  Result<Sequence> restore_sequence(std::span<const std::byte> saved, const ConstraintFactory& constraints) override;
   Result<EventStream> continue_sequence(Sequence& sequence, GenerateRequest request) override;
   const ModelInfo& info() const noexcept override { return p_.info; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const noexcept override { return p_.tokenizer; }

@@ -12,7 +12,7 @@ namespace corvid {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x51535643;  // "CVSQ"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 class Writer {
  public:
@@ -147,7 +147,6 @@ Result<TokenId> Sequence::sample() {
 
 Result<std::vector<std::byte>> Sequence::save() const {
   const Impl& s = *impl_;
-  if (s.constraint) return fail(Error::unsupported("a sequence under a constraint cannot be saved yet: save the constraint beside it"));
   const auto& pool = *s.run.pool();
   const auto& shape = pool.shape();
   Writer w;
@@ -159,6 +158,11 @@ Result<std::vector<std::byte>> Sequence::save() const {
   w.bytes(s.logits.data(), s.logits.size() * sizeof(float));
   const auto sampler = s.sampler ? s.sampler->save() : std::vector<std::byte>();
   w.bytes(sampler.data(), sampler.size());
+  w.number<std::uint8_t>(s.constraint ? 1 : 0);
+  if (s.constraint) {
+    const auto constraint = s.constraint->save();
+    w.bytes(constraint.data(), constraint.size());
+  }
   w.number<std::uint64_t>(static_cast<std::uint64_t>(shape.page_tokens));
   each_stretch(pool, s.run.pages, s.run.ids.size(), [&](const std::byte* data, std::size_t size) { w.append(data, size); });
   Sha256 hash;
@@ -179,7 +183,7 @@ SequenceCost Sequence::cost() const {
 }
 
 Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::shared_ptr<llm::PagePool> pool, std::int64_t vocab,
-                                  std::span<const std::byte> saved) {
+                                  std::span<const std::byte> saved, const ConstraintFactory& constraints) {
   if (saved.size() < sizeof(Sha256Digest) + 8) return fail(Error::bad_input("too short for a saved sequence").at_offset(saved.size()));
   const auto body = saved.first(saved.size() - sizeof(Sha256Digest));
   Sha256 hash;
@@ -203,6 +207,13 @@ Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::
   CORVID_TRY(const auto logits, r.bytes());
   if (!logits.empty() && logits.size() != static_cast<std::size_t>(vocab) * sizeof(float)) return fail(Error::bad_input("the saved logits do not fit the vocabulary").at_offset(r.offset()));
   CORVID_TRY(const auto sampler, r.bytes());
+  CORVID_TRY(const auto constrained, r.number<std::uint8_t>());
+  std::unique_ptr<TokenConstraint> constraint;
+  if (constrained != 0) {
+    CORVID_TRY(const auto state, r.bytes());
+    if (!constraints) return fail(Error::invalid_argument("the sequence was saved under a constraint: give the factory that makes it again").at_key("constraints"));
+    CORVID_TRY(constraint, constraints(state));
+  }
   CORVID_TRY(const auto page_tokens, r.number<std::uint64_t>());
   if (page_tokens != static_cast<std::uint64_t>(shape.page_tokens)) return fail(Error::conflict("the sequence was saved with another page size"));
 
@@ -213,6 +224,7 @@ Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::
   if (tokens > 0) std::memcpy(impl->run.ids.data(), ids.data(), ids.size());
   impl->logits.resize(logits.size() / sizeof(float));
   if (!logits.empty()) std::memcpy(impl->logits.data(), logits.data(), logits.size());
+  impl->constraint = std::move(constraint);
   if (!sampler.empty()) {
     CORVID_TRY(auto restored, llm::Sampler::restore(sampler));
     impl->sampler = std::move(restored);

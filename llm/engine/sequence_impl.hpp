@@ -42,8 +42,8 @@ struct Sequence::Impl {
   std::shared_ptr<TokenConstraint> constraint;
 };
 
-/// Errors: bad_input (damaged, byte offset), conflict (another model or KV format), out_of_memory.
+/// Errors: bad_input (damaged, byte offset), conflict (another model or KV format), out_of_memory, invalid_argument (a constraint, but no factory).
 Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::shared_ptr<llm::PagePool> pool, std::int64_t vocab,
-                                  std::span<const std::byte> saved);
+                                  std::span<const std::byte> saved, const ConstraintFactory& constraints);
 
 }  // namespace corvid

@@ -155,6 +155,7 @@ Result<IngestReport> SqliteCollection::ingest(const std::vector<fs::path>& paths
   const auto limit = model->max_tokens() - std::min<std::uint32_t>(model->max_tokens(), static_cast<std::uint32_t>(specials.size()));
   chunking.tokens = options.chunk_tokens != 0 ? std::min(options.chunk_tokens, limit) : std::min(kDefaultChunkTokens, limit);
   chunking.overlap = options.overlap;
+  chunking.method = options.method;
   Json said = Json::object();
   for (const auto& [key, value] : options.metadata) said[key] = value;
   const std::string metadata = dump_json(said);

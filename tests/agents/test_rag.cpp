@@ -65,6 +65,14 @@ TEST_CASE("citations: uncited sentences are attributed above the threshold only"
   CHECK(checked->unsupported == std::vector<std::string>{"Penguins swim in cold oceans."});
 }
 
+TEST_CASE("citations: a sentence with a figure that the passage lacks is not attributed to it", "[agents]") {
+  constexpr std::string_view fees = "A mooring costs 9 euros a night. The office is open from 8 to 12.";
+  const auto checked = check("A mooring costs 12.5 euros a night. A mooring costs 9 euros a night.\n1. The office is open from 8 to 12.", {fees});
+  REQUIRE(checked);
+  CHECK(checked->text == "A mooring costs 12.5 euros a night. A mooring costs 9 euros a night [1].\n1. The office is open from 8 to 12 [1].");
+  CHECK(checked->unsupported == std::vector<std::string>{"A mooring costs 12.5 euros a night."});
+}
+
 TEST_CASE("citations: equal passages go to the better-ranked one", "[agents]") {
   const auto checked = check("Crows recognise human faces for years.", {kRaven, kCrow, kCrow});
   REQUIRE(checked);
@@ -138,8 +146,8 @@ TEST_CASE("rag: passages and turns give way to the budget, oldest first", "[agen
   const auto& messages = model->requests[0].messages;
   REQUIRE(messages.size() == 4);  // system, the recent turn, the question
   CHECK(messages[1].text() == "recent");
-  CHECK(messages.back().text().find("Passage 2") != std::string::npos);
-  CHECK(messages.back().text().find("Passage 3") == std::string::npos);
+  CHECK(messages.front().text().find("Passage 2") != std::string::npos);
+  CHECK(messages.front().text().find("Passage 3") == std::string::npos);
   REQUIRE(answer->notes.size() == 1);
   CHECK(answer->notes[0].find("1 oldest turn") != std::string::npos);
 }

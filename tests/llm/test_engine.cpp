@@ -302,6 +302,62 @@ TEST_CASE("engine: every byte of a saved sequence counts; another model refuses 
   for (std::size_t size = 0; size < saved.size(); ++size) REQUIRE((*a)->restore_sequence(std::span(saved).first(size)).error().code() == ErrorCode::bad_input);
 }
 
+namespace {
+
+// Tokens must rise by steps of at most 5, and start again at 2.
+class Rising final : public TokenConstraint {
+ public:
+  explicit Rising(TokenId last = 2) : last_(last) {}
+  Status mask(std::vector<bool>& allowed) override {
+    for (TokenId id = last_ + 1; id <= last_ + 5 && id < static_cast<TokenId>(allowed.size()); ++id) allowed[static_cast<std::size_t>(id)] = true;
+    return {};
+  }
+  Status advance(TokenId id) override {
+    if (id <= last_ || id > last_ + 5) return fail(Error::invalid_argument("not allowed"));
+    last_ = id > 110 ? 2 : id;
+    return {};
+  }
+  std::unique_ptr<TokenConstraint> fork() const override { return std::make_unique<Rising>(last_); }
+  std::vector<std::byte> save() const override { return {static_cast<std::byte>(last_)}; }
+
+ private:
+  TokenId last_;
+};
+
+}  // namespace
+
+TEST_CASE("engine: a constraint is forked, saved and made again", "[engine]") {
+  TempDir dir;
+  const TinyModels models;
+  write_file(dir / "tiny.gguf", models.gguf(models.decoder("llama-llama3")).bytes());
+  Runtime runtime;
+  const auto engine = Engine::load_blocking(runtime, dir / "tiny.gguf");
+  REQUIRE(engine);
+  auto trunk = *(*engine)->new_sequence();
+  SamplingParams sampling;
+  sampling.temperature = 1.5f;
+  sampling.seed = 4;
+  trunk.set_sampling(sampling, std::make_shared<Rising>());
+  REQUIRE(trunk.append_blocking({3, 17, 40}));
+  for (int i = 0; i < 7; ++i) REQUIRE(trunk.append_blocking({*trunk.sample()}));
+  const auto saved = trunk.save();
+  REQUIRE(saved);
+  auto fork = trunk.fork();
+  const auto expected = next_64(trunk);
+  REQUIRE(expected.size() == 64);
+  CHECK(next_64(fork) == expected);
+  const auto without = (*engine)->restore_sequence(*saved);
+  REQUIRE_FALSE(without);
+  CHECK(without.error().code() == ErrorCode::invalid_argument);
+  const ConstraintFactory factory = [](std::span<const std::byte> state) -> Result<std::unique_ptr<TokenConstraint>> {
+    if (state.size() != 1) return fail(Error::bad_input("a state of one byte is expected"));
+    return std::unique_ptr<TokenConstraint>(std::make_unique<Rising>(static_cast<TokenId>(state[0])));
+  };
+  auto restored = (*engine)->restore_sequence(*saved, factory);
+  REQUIRE(restored);
+  CHECK(next_64(*restored) == expected);
+}
+
 TEST_CASE("engine: no token comes after the step in flight", "[engine]") {
   TempDir dir;
   const TinyModels models;

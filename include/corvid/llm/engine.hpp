@@ -92,8 +92,9 @@ class Engine : public ChatModel, public std::enable_shared_from_this<Engine> {
 
   /// A sequence of this engine's KV pool, for callers that drive the model themselves (graphs, agents).
   virtual Result<Sequence> new_sequence() = 0;
-  /// Errors: bad_input (damaged), conflict (another model or KV format), out_of_memory.
-  virtual Result<Sequence> restore_sequence(std::span<const std::byte> saved) = 0;
+  /// `constraints` makes a saved constraint again from what its save() gave; needed only where there was one.
+  /// Errors: bad_input (damaged), conflict (another model or KV format), out_of_memory, invalid_argument (no `constraints`), those of it.
+  virtual Result<Sequence> restore_sequence(std::span<const std::byte> saved, const ConstraintFactory& constraints = {}) = 0;
   /// Continues `sequence` in place: its tokens are the prompt; new ones are appended to it when the stream ends.
   virtual Result<EventStream> continue_sequence(Sequence& sequence, GenerateRequest request) = 0;
 

@@ -3,9 +3,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +47,9 @@ class TokenConstraint {
   virtual std::unique_ptr<TokenConstraint> fork() const = 0;
   virtual std::vector<std::byte> save() const = 0;              ///< state only; restored by the factory that made it
 };
+
+/// Makes a constraint from what TokenConstraint::save() gave.
+using ConstraintFactory = std::function<Result<std::unique_ptr<TokenConstraint>>(std::span<const std::byte>)>;
 
 enum class FinishReason : std::uint8_t { stop, length, tool_calls, cancelled, deadline };
 std::string_view to_string(FinishReason reason) noexcept;

@@ -48,7 +48,7 @@ class Sequence {
   /// Draws the next token from logits() with this sequence's sampler; does not append it.
   Result<TokenId> sample();
 
-  /// Everything needed to go on elsewhere with the same next tokens. Ends with a SHA-256 of all before it.
+  /// Everything needed to go on elsewhere with the same next tokens; of a constraint what its save() gives. Ends with a SHA-256 of all before it.
   Result<std::vector<std::byte>> save() const;
   SequenceCost cost() const;
 

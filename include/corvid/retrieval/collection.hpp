@@ -19,6 +19,7 @@
 #include "corvid/base/json.hpp"
 #include "corvid/base/progress.hpp"
 #include "corvid/embed/text_embedder.hpp"
+#include "corvid/retrieval/chunker.hpp"
 #include "corvid/retrieval/document.hpp"
 #include "corvid/runtime/runtime.hpp"
 #include "corvid/storage/workspace.hpp"
@@ -57,7 +58,8 @@ struct Hit {
 struct IngestOptions {
   std::vector<std::pair<std::string, std::string>> metadata;  ///< --meta KEY=VALUE, onto every document of this call
   std::uint32_t chunk_tokens = 0;          ///< 0: the smaller of 512 and the embedder's limit less its specials
-  float overlap = 0.15f;
+  float overlap = 0.15f;                   ///< as ChunkOptions
+  ChunkMethod method = ChunkMethod::recursive;
   CancellationToken cancellation;
   ProgressSink progress;
 };
@@ -96,7 +98,7 @@ class Collection {
   static Result<std::vector<CollectionInfo>> list(Workspace& workspace);
   static Status remove(Workspace& workspace, std::string_view name);
 
-  /// Files and folders. Incremental by content hash; a file is deleted from the collection only if it lay under one of `paths`.
+  /// Files and folders. Incremental by content hash (chunk settings apply to what is added or changed); a file is deleted from the collection only if it lay under one of `paths`.
   /// Each batch of files commits whole: after a kill at any instant the collection is as before or after a batch.
   virtual Result<IngestReport> ingest(const std::vector<std::filesystem::path>& paths, const IngestOptions& options) = 0;
   /// Takes out what lies under `paths`, whether or not the files still exist.
