@@ -131,7 +131,11 @@ Result<HubPreTokenizer> read_pre_tokenizer(const Json& node) {
 Result<HubDecoder> read_decoder(const Json& node) {
   HubDecoder out;
   const std::string type = type_of(node);
-  if (node.is_null() || type == "ByteLevel" || type == "ByteFallback" || type == "Fuse" || type == "WordPiece") return out;
+  if (node.is_null() || type == "ByteLevel" || type == "Fuse" || type == "WordPiece") return out;
+  if (type == "ByteFallback") {
+    out.bytes = true;
+    return out;
+  }
   if (type == "Metaspace") {
     out.space = node.value("replacement", std::string("\u2581"));
     const auto scheme = node.value("prepend_scheme", std::string(node.value("add_prefix_space", true) ? "always" : "never"));
@@ -151,6 +155,7 @@ Result<HubDecoder> read_decoder(const Json& node) {
       CORVID_TRY(const auto part, read_decoder(inner));
       if (!part.space.empty()) out.space = part.space;
       out.strip_leading = out.strip_leading || part.strip_leading;
+      out.bytes = out.bytes || part.bytes;
     }
     return out;
   }

@@ -41,6 +41,7 @@ Result<HubPreTokenizer> read_pre_tokenizer(const Json& node);
 struct HubDecoder {
   std::string space;                  ///< becomes a space; empty for none
   bool strip_leading = false;         ///< one space at the text's start goes
+  bool bytes = false;                 ///< pieces <0xNN> become that byte
 };
 Result<HubDecoder> read_decoder(const Json& node);
 

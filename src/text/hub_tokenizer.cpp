@@ -127,7 +127,7 @@ class HubTokenizer final : public TokenizerBase {
 
  private:
   std::string text_of(std::string_view piece) const {
-    if (const int byte = byte_of(piece); byte >= 0 && byte_fallback_) return std::string(1, static_cast<char>(byte));
+    if (const int byte = byte_of(piece); byte >= 0 && decoder_.bytes) return std::string(1, static_cast<char>(byte));
     std::string out;
     for (std::size_t i = 0; i < piece.size();) {
       if (!decoder_.space.empty() && piece.substr(i, decoder_.space.size()) == decoder_.space) {
@@ -263,9 +263,9 @@ class HubTokenizer final : public TokenizerBase {
     }
     const std::vector<std::string_view> views(merges.begin(), merges.end());
     const bool ignore_merges = model.value("ignore_merges", false);
-    byte_fallback_ = model.value("byte_fallback", false);
+    const bool byte_fallback = model.value("byte_fallback", false);
     if (pre_.bytes) {
-      if (byte_fallback_) return fail(Error::unsupported("byte-level BPE with byte fallback is not supported in tokenizer.json").at_key("/model/byte_fallback"));
+      if (byte_fallback) return fail(Error::unsupported("byte-level BPE with byte fallback is not supported in tokenizer.json").at_key("/model/byte_fallback"));
       BpeModel::Options options;
       options.pre = *pre_.bytes;
       options.ignore_merges = ignore_merges;
@@ -277,7 +277,7 @@ class HubTokenizer final : public TokenizerBase {
       return {};
     }
     CharBpe::Options options;
-    options.byte_fallback = byte_fallback_;
+    options.byte_fallback = byte_fallback;
     options.fuse_unknown = model.value("fuse_unk", false);
     options.ignore_merges = ignore_merges;
     if (const Json unknown = model.value("unk_token", Json()); unknown.is_string()) {
@@ -331,7 +331,6 @@ class HubTokenizer final : public TokenizerBase {
   HubPreTokenizer pre_;
   HubDecoder decoder_;
   SpecialTokens normalized_specials_; // sought in the normalised text
-  bool byte_fallback_ = false;
 };
 
 }  // namespace

@@ -1,18 +1,33 @@
 #include "normalizers.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "corvid/text/unicode.hpp"
 
 namespace corvid {
 namespace {
 
-// Came with Unicode 13; the forms of Hugging Face's tokenizers are of an earlier table, which leaves it and its parts alone.
-constexpr char32_t kDivesAkuruO = 0x11938, kDivesAkuruSign = 0x11930;
+struct Range { char32_t first, last; };
+
+// What Hugging Face's tokenizers leave as it is and where it is, because their tables are of an earlier Unicode: marks, compatibility
+// characters and one vowel sign with its part. Found by asking that package for each character of Unicode 14.
+constexpr Range kLater[] = {
+    {0x7FD, 0x7FD}, {0x898, 0x89F}, {0x8CA, 0x8D3}, {0x9FE, 0x9FE}, {0xC3C, 0xC3C}, {0xD3B, 0xD3C}, {0xEBA, 0xEBA}, {0x1715, 0x1715}, {0x1ABF, 0x1ACE},
+    {0x1DF6, 0x1DFA}, {0x32FF, 0x32FF}, {0xA7F2, 0xA7F4}, {0xA82C, 0xA82C}, {0xAB69, 0xAB69}, {0x10781, 0x107BA}, {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC},
+    {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11930},
+    {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99},
+    {0x11D42, 0x11D42}, {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x16FF0, 0x16FF1}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF},
+    {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+
+bool is_later(char32_t c) {
+  const auto after = std::upper_bound(std::begin(kLater), std::end(kLater), c, [](char32_t value, const Range& r) { return value < r.first; });
+  return after != std::begin(kLater) && c <= std::prev(after)->last;
+}
 
 // Whether a character may join or change places with what stands before it when it is normalised.
 bool extends(char32_t c, bool compatibility) {
-  if (c < 0x300 || c == kDivesAkuruSign) return false;
+  if (c < 0x300 || is_later(c)) return false;
   if (unicode::is_mark(c) || (c >= 0x1160 && c <= 0x11FF) || (c >= 0xD7B0 && c <= 0xD7FF)) return true;
   return compatibility && ((c >= 0x3131 && c <= 0x318E) || (c >= 0xFF9E && c <= 0xFFDC));
 }
@@ -24,11 +39,15 @@ SourcedText by_stretch(const SourcedText& in, bool compatibility, Form form) {
   for (std::size_t at = 0; at < in.text.size();) {
     const std::size_t begin = at;
     const char32_t first = unicode::next_code_point(in.text, at);
+    if (is_later(first)) {
+      out.append(in, begin, at);
+      continue;
+    }
     for (std::size_t next = at; next < in.text.size(); at = next) {
       if (!extends(unicode::next_code_point(in.text, next), compatibility)) break;
     }
     const std::string_view stretch = std::string_view(in.text).substr(begin, at - begin);
-    if ((first < 0x80 && stretch.size() == 1) || first == kDivesAkuruO) {
+    if (first < 0x80 && stretch.size() == 1) {
       out.append(in, begin, at);
       continue;
     }

@@ -29,7 +29,9 @@ std::vector<SourcedWord> bert_words(std::string_view text, const BertNormalizer&
     const auto begin = static_cast<std::uint32_t>(at);
     const char32_t c = next_lenient_code_point(text, at);
     const auto end = static_cast<std::uint32_t>(at);
-    if (normalizer.clean_text) {
+    // llama.cpp splits at white space before it cleans: some of it is control characters too.
+    const bool space_first = normalizer.tables == BertTables::current && unicode::is_space(c);
+    if (normalizer.clean_text && !space_first) {
       if (c == 0 || c == 0xFFFD) continue;
       if (c != '\t' && c != '\n' && c != '\r' && is_bert_control(normalizer.tables, c)) continue;
     }

@@ -2,6 +2,7 @@
 """Renders a folder of chat templates with Jinja2 over the conversations in chat_conversations.json, as transformers sets it up.
 
     make_chat_templates.py TEMPLATES_FOLDER > chat_templates.json
+    make_chat_templates.py MODEL.gguf... > chat_templates_models.json      # the templates inside model files; needs gguf
 
 Writes {template: {conversation: FNV-1a 64 of the UTF-8 output in hex, or "error"}}. Needs jinja2 >= 3.1.6.
 """
@@ -53,6 +54,26 @@ def fnv(text):
     return f"{h:016x}"
 
 
+def inside(path):
+    import gguf
+    field = gguf.GGUFReader(path).get_field("tokenizer.chat_template")
+    return None if field is None else field.contents()
+
+
+def of_models(paths):
+    conversations = json.loads((HERE / "chat_conversations.json").read_text())
+    out = {}
+    for path in map(pathlib.Path, paths):
+        source, out[path.name] = inside(path), {}
+        for name, variables in conversations.items() if source else ():
+            try:
+                out[path.name][name] = fnv(environment().from_string(source).render(documents=None, **variables))
+            except Exception:  # a template's own refusal or a type error
+                out[path.name][name] = "error"
+    json.dump(out, sys.stdout, indent=0)
+    print()
+
+
 def main():
     conversations = json.loads((HERE / "chat_conversations.json").read_text())
     out = {}
@@ -73,4 +94,7 @@ def main():
     print()
 
 
-main()
+if sys.argv[1].endswith(".gguf"):
+    of_models(sys.argv[1:])
+else:
+    main()
