@@ -8,7 +8,7 @@ packages="g++ cmake ninja-build ccache git ca-certificates pkg-config xz-utils u
   libexpected-dev nlohmann-json3-dev libsqlite3-dev libcpp-httplib-dev libssl-dev libutf8proc-dev libgumbo-dev libcli11-dev catch2
   poppler-utils"
 # Boost 1.81 or newer: Debian 12's default is older, and its 1.81 excludes the unversioned package.
-boost() { apt-cache show "$1" >/dev/null 2>&1; }
+available() { LC_ALL=C apt-cache policy "$1" | grep -q 'Candidate: [^(]'; }
 
 as_root=""
 [ "$(id -u)" = 0 ] || as_root=sudo
@@ -17,7 +17,7 @@ missing() { for p in $1; do dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep
 have_boost() { dpkg-query -W -f '${Status}\n' libboost1.81-dev libboost1.83-dev 2>/dev/null | grep -q 'ok installed'; }
 if [ -n "$(missing "$packages")" ] || ! have_boost; then
   $as_root apt-get update -q
-  if boost libboost1.81-dev; then packages="$packages libboost1.81-dev"; else packages="$packages libboost1.83-dev"; fi
+  if available libboost1.81-dev; then packages="$packages libboost1.81-dev"; else packages="$packages libboost1.83-dev"; fi
   # shellcheck disable=SC2086
   $as_root apt-get install -y -q --no-install-recommends $packages
 fi
