@@ -10,6 +10,7 @@
 #include "apps/cli/command.hpp"
 #include "apps/cli/models.hpp"
 #include "apps/cli/session.hpp"
+#include "corvid/compute/simd.hpp"
 #include "corvid/runtime/runtime.hpp"
 
 namespace corvid::cli {
@@ -24,24 +25,6 @@ struct Finding {
   std::string state;
   std::string advice;   ///< what to do, when not good
 };
-
-std::string instruction_sets() {
-#if defined(__x86_64__)
-  std::string sets;
-  auto add = [&](bool there, const char* name) {
-    if (there) sets += (sets.empty() ? "" : " ") + std::string(name);
-  };
-  add(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), "avx2");
-  add(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"), "avx512");
-  add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
-  add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
-  return sets;
-#elif defined(__aarch64__)
-  return "neon";
-#else
-  return {};
-#endif
-}
 
 std::string find_program(const std::string& name) {
   const char* path = std::getenv("PATH");
@@ -62,8 +45,11 @@ Finding look_for_model(const char* name) {
 
 std::vector<Finding> examine(Session& session) {
   std::vector<Finding> findings;
-  const std::string simd = instruction_sets();
-  findings.push_back({"simd", !simd.empty(), simd.empty() ? "none" : simd, "this processor has none of avx2, avx512, neon: the scalar code runs, slowly"});
+  std::string simd = std::string(to_string(simd_level())) + " in use; this machine has";
+  for (const SimdLevel level : available_simd_levels()) simd += " " + std::string(to_string(level));
+  const bool slow = simd_level() == SimdLevel::scalar;
+  findings.push_back({"simd", !slow && !simd_request_ignored(), simd,
+                      simd_request_ignored() ? "CORVID_SIMD names no level that this machine has" : "the scalar code runs, slowly: this processor has none of avx2, avx512, neon, or CORVID_SIMD asks for it"});
   findings.push_back({"threads", true, std::to_string(std::thread::hardware_concurrency()), {}});
   findings.push_back({"memory_budget_bytes", true, std::to_string(session.runtime().memory().limit_bytes()), {}});
   std::error_code failure;

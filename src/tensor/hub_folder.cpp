@@ -31,7 +31,9 @@ Result<fs::path> resolve_shard(const fs::path& folder, const std::string& name, 
   if (failure) return fail(Error::io("cannot resolve the folder: " + failure.message()).at_file(folder.string()));
   const fs::path target = fs::canonical(folder / name, failure);
   if (failure) return refuse("which is not in the folder; fetch it");
-  if (target.parent_path() != home) return refuse("which is a link out of the folder");
+  // A hub cache lays files out as snapshots/REVISION/NAME, links to blobs/HASH of the same repository.
+  const bool cached = home.parent_path().filename() == "snapshots" && target.parent_path() == home.parent_path().parent_path() / "blobs";
+  if (target.parent_path() != home && !cached) return refuse("which is a link out of the folder");
   if (!fs::is_regular_file(target, failure)) return refuse("which is not a regular file");
   return folder / name;
 }

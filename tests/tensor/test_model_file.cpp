@@ -283,6 +283,18 @@ TEST_CASE("hub folders: shards stay inside, weights may be absent") {
   write_file(hub / index, R"({"weight_map":{"w":"a.safetensors"}})");
   CHECK(ModelFile::open(hub).value()->find("w") != nullptr);
   CHECK(ModelFile::open(hub).value()->config()["model_type"] == "llama");
+  // As a hub cache lays shards out: links to the blobs of the same repository, and no farther.
+  const fs::path revision = dir / "models--x--y" / "snapshots" / "0123";
+  fs::create_directories(revision);
+  fs::create_directories(dir / "models--x--y" / "blobs");
+  write_file(dir / "models--x--y" / "blobs" / "beef", shard);
+  write_file(revision / "config.json", R"({"model_type":"llama"})");
+  write_file(revision / index, R"({"weight_map":{"w":"a.safetensors"}})");
+  fs::create_symlink("../../blobs/beef", revision / "a.safetensors");
+  CHECK(ModelFile::open(revision).value()->find("w") != nullptr);
+  fs::remove(revision / "a.safetensors");
+  fs::create_symlink("../../../outside.safetensors", revision / "a.safetensors");
+  CHECK(ModelFile::open(revision).error().code() == ErrorCode::bad_input);
   fs::create_symlink("../outside.safetensors", hub / "model.safetensors");  // as a hub cache lays it out
   CHECK(ModelFile::open(hub).value()->find("w") != nullptr);
 }
