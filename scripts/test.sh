@@ -23,12 +23,12 @@ stage "release tests"; ctest --test-dir build/release --output-on-failure
 # The sanitizers' passes leave out the tests of whole models: those compute for minutes there and add no new paths.
 unset CORVID_REQUIRE_MODELS
 stage "address and undefined-behaviour sanitizers"
-cmake --preset asan -DCORVID_BUILD_APPS=OFF -DCORVID_BUILD_EXAMPLES=OFF && cmake --build --preset asan
+cmake --preset asan -DCORVID_BUILD_EXAMPLES=OFF && cmake --build --preset asan
 CORVID_MODELS=/nonexistent ctest --test-dir build/asan --output-on-failure
 
 stage "thread sanitizer"
 cmake --preset tsan -DCORVID_BUILD_APPS=OFF -DCORVID_BUILD_EXAMPLES=OFF
-cmake --build build/tsan --target test_runtime test_storage
-CORVID_MODELS=/nonexistent ctest --test-dir build/tsan --output-on-failure -R '^(runtime|storage)$'
+cmake --build build/tsan --target test_runtime test_storage test_llm
+CORVID_MODELS=/nonexistent ctest --test-dir build/tsan --output-on-failure -R '^(runtime|storage|llm)$'
 
 stage "all passed"
