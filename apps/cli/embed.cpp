@@ -32,7 +32,7 @@ class Embed final : public Command {
   }
   Status run(Session& session) override {
     CORVID_TRY(const auto folder, find_model(model_));
-    CORVID_TRY(const auto embedder, load_embedder(session, folder, compute_));
+    CORVID_TRY(const auto embedder, load_embedder(session, folder, compute_, false));
     CORVID_TRY(const std::string text, read_stdin());
     const auto texts = lines_of(text);
     CORVID_TRY(const auto result, embedder->embed(texts, session.cancellation(), session.progress()));

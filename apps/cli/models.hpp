@@ -59,6 +59,7 @@ struct LoadedChatModel {
   double load_ms = 0;
 };
 Result<LoadedChatModel> load_chat_model(Session& session, const ChatModelOptions& options);
-Result<std::shared_ptr<TextEmbedder>> load_embedder(Session& session, const std::filesystem::path& folder, const ComputeOptions& options);
+/// `unit_vectors` false: of length 1 only where the model says so.
+Result<std::shared_ptr<TextEmbedder>> load_embedder(Session& session, const std::filesystem::path& folder, const ComputeOptions& options, bool unit_vectors = true);
 
 }  // namespace corvid::cli
