@@ -2,12 +2,19 @@ include(GNUInstallDirs)
 
 # corvid_module(NAME DIR folder DEPS public… PRIVATE private…)
 #
-# A static library corvid_NAME, known as corvid::NAME, of every .cpp below the folder. A file whose name ends in an instruction set
+# A static library corvid_NAME, known as corvid::NAME, of every .cpp below the folder, and with CUDA every .cu and the .cpp in folders
+# named cuda. A file whose name ends in an instruction set
 # (_avx2.cpp, _avx512.cpp, _avx512vnni.cpp, _avx512bf16.cpp, _neon.cpp, _dotprod.cpp) is compiled with that set's flags, and only on
 # its architecture; such files must not define or instantiate anything that other files could pick up.
 function(corvid_module NAME)
   cmake_parse_arguments(ARG "" "DIR" "DEPS;PRIVATE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_DIR}/*.cpp)
+  file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_DIR}/*.cu)
+  if(CORVID_WITH_CUDA)
+    list(APPEND sources ${cuda_sources})
+  else()
+    list(FILTER sources EXCLUDE REGEX "/cuda/[^/]*\\.cpp$")
+  endif()
   set(x86 OFF)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set(x86 ON)
@@ -53,5 +60,10 @@ function(corvid_module NAME)
     PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_DIR} ${PROJECT_SOURCE_DIR})
   target_link_libraries(corvid_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:corvid_build_flags>)
   target_compile_features(corvid_${NAME} PUBLIC cxx_std_20)
+  if(CORVID_WITH_CUDA AND cuda_sources)
+    target_compile_definitions(corvid_${NAME} PRIVATE CORVID_WITH_CUDA)
+    target_link_libraries(corvid_${NAME} PRIVATE CUDA::cudart_static)
+    set_target_properties(corvid_${NAME} PROPERTIES CUDA_ARCHITECTURES "${CORVID_CUDA_KNOWN_ARCHITECTURES}")
+  endif()
   set_property(GLOBAL APPEND PROPERTY CORVID_MODULES corvid_${NAME})
 endfunction()

@@ -121,40 +121,51 @@ Result<BertModel> BertModel::load(const OpContext& ctx, std::shared_ptr<const Mo
 }
 
 std::uint64_t BertModel::scratch_bytes(std::size_t rows) const noexcept {
-  return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(5 * shape_.width + shape_.inner) * sizeof(float);
+  // States, query, key, value, mixed, pooled; the inner layer; ids, positions, types, offsets. Each begins at 256 bytes.
+  return static_cast<std::uint64_t>(rows) * (static_cast<std::uint64_t>(6 * shape_.width + shape_.inner) * sizeof(float) + 4 * sizeof(std::int32_t)) + 16 * 256;
 }
 
-Result<std::vector<float>> BertModel::forward(const OpContext& ctx, const PackedBatch& batch, const CancellationToken& cancellation) const {
+Result<BertModel::States> BertModel::forward(const OpContext& ctx, const PackedBatch& batch, const Buffer& scratch, const CancellationToken& cancellation) const {
   const auto n = static_cast<std::int64_t>(batch.ids.size());
   const std::int64_t width = shape_.width, head = width / shape_.heads;
-  const auto rows = static_cast<std::size_t>(n);
-  std::vector<float> states(rows * static_cast<std::size_t>(width)), q(states.size()), k(states.size()), v(states.size()), mixed(states.size());
-  std::vector<float> inner(rows * static_cast<std::size_t>(shape_.inner));
-  const auto flat = [&](std::vector<float>& values) { return TensorView::of(std::span(values), {n, width}); };
-  const auto split = [&](std::vector<float>& values) { return TensorView::of(std::span(values), {n, shape_.heads, head}); };
-  const auto list = [](const std::vector<std::int32_t>& values) {
-    return ConstTensorView(values.data(), DType::i32, {static_cast<std::int64_t>(values.size())});
+  std::uint64_t used = 0;
+  const auto take = [&](DType dtype, std::initializer_list<std::int64_t> shape) {
+    const TensorView view = scratch.view(dtype, shape, used);
+    used += (static_cast<std::uint64_t>(view.elements()) * traits(dtype).block_bytes + 255) / 256 * 256;
+    return view;
   };
-  const TensorView x = flat(states), h = TensorView::of(std::span(inner), {n, shape_.inner});
-  CORVID_TRY_STATUS(ops::embedding(ctx, list(batch.ids), words_, 1.0f, x));
-  CORVID_TRY_STATUS(ops::embedding(ctx, list(batch.types), types_, 1.0f, x, true));
-  CORVID_TRY_STATUS(ops::embedding(ctx, list(batch.positions), positions_, 1.0f, x, true));
+  const auto staged = [&](const std::vector<std::int32_t>& values) -> Result<ConstTensorView> {
+    const TensorView view = take(DType::i32, {static_cast<std::int64_t>(values.size())});
+    CORVID_TRY_STATUS(upload(ctx, view.data, values.data(), values.size() * sizeof(std::int32_t)));
+    return ConstTensorView(view);
+  };
+  CORVID_TRY(const ConstTensorView ids, staged(batch.ids));
+  CORVID_TRY(const ConstTensorView positions, staged(batch.positions));
+  CORVID_TRY(const ConstTensorView types, staged(batch.types));
+  CORVID_TRY(const ConstTensorView offsets, staged(batch.offsets));
+  const TensorView x = take(DType::f32, {n, width}), q = take(DType::f32, {n, width}), k = take(DType::f32, {n, width}), v = take(DType::f32, {n, width}),
+                   mixed = take(DType::f32, {n, width}), h = take(DType::f32, {n, shape_.inner});
+  const TensorView spare = take(DType::f32, {static_cast<std::int64_t>(batch.offsets.size()) - 1, width});
+  const auto split = [&](const TensorView& rows) { return TensorView(rows.data, DType::f32, {n, shape_.heads, head}, ctx.device); };
+  CORVID_TRY_STATUS(ops::embedding(ctx, ids, words_, 1.0f, x));
+  CORVID_TRY_STATUS(ops::embedding(ctx, types, types_, 1.0f, x, true));
+  CORVID_TRY_STATUS(ops::embedding(ctx, positions, positions_, 1.0f, x, true));
   CORVID_TRY_STATUS(ops::layer_norm(ctx, x, embedding_norm_.gain, embedding_norm_.bias, shape_.norm_eps, x));
   const float scale = 1.0f / std::sqrt(static_cast<float>(head));
   for (const Layer& layer : layers_) {
     CORVID_TRY_STATUS(cancellation.check());
-    CORVID_TRY_STATUS(ops::linear(ctx, x, layer.query.matrix, layer.query.bias, flat(q)));
-    CORVID_TRY_STATUS(ops::linear(ctx, x, layer.key.matrix, layer.key.bias, flat(k)));
-    CORVID_TRY_STATUS(ops::linear(ctx, x, layer.value.matrix, layer.value.bias, flat(v)));
-    CORVID_TRY_STATUS(ops::encoder_attention(ctx, scale, list(batch.offsets), split(q), split(k), split(v), split(mixed)));
-    CORVID_TRY_STATUS(ops::linear(ctx, flat(mixed), layer.attention_out.matrix, layer.attention_out.bias, x, true));
+    CORVID_TRY_STATUS(ops::linear(ctx, x, layer.query.matrix, layer.query.bias, q));
+    CORVID_TRY_STATUS(ops::linear(ctx, x, layer.key.matrix, layer.key.bias, k));
+    CORVID_TRY_STATUS(ops::linear(ctx, x, layer.value.matrix, layer.value.bias, v));
+    CORVID_TRY_STATUS(ops::encoder_attention(ctx, scale, offsets, split(q), split(k), split(v), split(mixed)));
+    CORVID_TRY_STATUS(ops::linear(ctx, mixed, layer.attention_out.matrix, layer.attention_out.bias, x, true));
     CORVID_TRY_STATUS(ops::layer_norm(ctx, x, layer.attention_norm.gain, layer.attention_norm.bias, shape_.norm_eps, x));
     CORVID_TRY_STATUS(ops::linear(ctx, x, layer.up.matrix, layer.up.bias, h));
     CORVID_TRY_STATUS(ops::activation(ctx, shape_.activation, h, h));
     CORVID_TRY_STATUS(ops::linear(ctx, h, layer.down.matrix, layer.down.bias, x, true));
     CORVID_TRY_STATUS(ops::layer_norm(ctx, x, layer.out_norm.gain, layer.out_norm.bias, shape_.norm_eps, x));
   }
-  return states;
+  return States{x, offsets, spare};
 }
 
 }  // namespace corvid::embed

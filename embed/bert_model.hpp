@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "corvid/base/cancellation.hpp"
+#include "corvid/compute/buffer.hpp"
 #include "corvid/compute/op_context.hpp"
 #include "corvid/compute/ops/activation.hpp"
 #include "corvid/compute/weight.hpp"
@@ -38,8 +39,13 @@ class BertModel {
   const BertShape& shape() const noexcept { return shape_; }
   /// Bytes of scratch that forward() takes for this many rows.
   std::uint64_t scratch_bytes(std::size_t rows) const noexcept;
-  /// The last layer's states [rows, width]. Errors: cancelled between layers, those of the ops.
-  Result<std::vector<float>> forward(const OpContext& ctx, const PackedBatch& batch, const CancellationToken& cancellation) const;
+  struct States {
+    TensorView x;              ///< [rows, width] f32, the last layer's, in the scratch
+    ConstTensorView offsets;   ///< the batch's, on the device
+    TensorView spare;          ///< [texts, width] f32, free for the caller
+  };
+  /// Everything lies in `scratch`, of scratch_bytes(rows) at least, on ctx.device. Errors: cancelled between layers, those of the ops.
+  Result<States> forward(const OpContext& ctx, const PackedBatch& batch, const Buffer& scratch, const CancellationToken& cancellation) const;
 
  private:
   struct Norm { Weight gain, bias; };

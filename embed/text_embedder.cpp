@@ -2,24 +2,31 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <utility>
 
 #include "bert_model.hpp"
 #include "corvid/base/hash.hpp"
+#include "corvid/compute/buffer.hpp"
+#include "corvid/compute/stream.hpp"
 #include "corvid/text/unicode.hpp"
 #include "pooling_config.hpp"
 
 namespace corvid {
 namespace {
 
+// Rows of one forward pass, where the caller does not say.
+constexpr std::uint32_t kBatchTokens = 4096, kDeviceBatchTokens = 16384;
+
 class BertEmbedder final : public TextEmbedder {
  public:
   BertEmbedder(Runtime& runtime, std::filesystem::path folder, const EmbedderOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
-               embed::BertModel model, embed::SentenceConfig config, std::string identity, std::size_t specials)
+               embed::BertModel model, embed::SentenceConfig config, std::string identity, std::size_t specials, DeviceAccess access, Buffer scratch)
       : runtime_(runtime), folder_(std::move(folder)), options_(options), tokenizer_(std::move(tokenizer)), model_(std::move(model)),
-        config_(config), identity_(std::move(identity)), specials_(specials) {}
+        config_(config), identity_(std::move(identity)), specials_(specials),
+        access_(std::move(access)), scratch_(std::move(scratch)) {}
 
   Result<EmbedResult> embed(std::span<const std::string_view> texts, const CancellationToken& cancellation,
                             const ProgressSink& progress) override {
@@ -89,7 +96,18 @@ class BertEmbedder final : public TextEmbedder {
   }
 
   Status run(const Ids& ids, std::span<const std::size_t> which, std::size_t rows, const CancellationToken& cancellation, EmbedResult& result) const {
-    CORVID_TRY(const Reservation scratch, runtime_.memory().reserve(model_.scratch_bytes(rows), "scratch"));
+    OpContext ctx{options_.device, options_.precision};
+    ctx.pool = &runtime_.pool();
+    ctx.stream = access_.stream.get();
+    // On the CPU each call has scratch of its own; a device has one planned piece, and its calls take turns.
+    Buffer own;
+    std::unique_lock<std::mutex> turn;
+    if (ctx.device.is_cpu()) {
+      CORVID_TRY(own, allocate(ctx, model_.scratch_bytes(rows), runtime_.memory(), "scratch"));
+    } else {
+      turn = std::unique_lock(device_mutex_);
+    }
+    const Buffer& scratch = ctx.device.is_cpu() ? own : scratch_;
     embed::PackedBatch batch;
     batch.types.assign(rows, 0);
     batch.offsets.push_back(0);
@@ -100,15 +118,11 @@ class BertEmbedder final : public TextEmbedder {
       }
       batch.offsets.push_back(static_cast<std::int32_t>(batch.ids.size()));
     }
-    OpContext ctx{options_.device, options_.precision};
-    ctx.pool = &runtime_.pool();
-    CORVID_TRY(const std::vector<float> states, model_.forward(ctx, batch, cancellation));
-    const std::int64_t width = model_.shape().width;
+    CORVID_TRY(const auto states, model_.forward(ctx, batch, scratch, cancellation));
+    CORVID_TRY_STATUS(ops::pool_rows(ctx, config_.pooling, states.offsets, states.x, states.spare));
+    if (options_.unit_vectors || config_.normalise) CORVID_TRY_STATUS(ops::l2_normalise(ctx, states.spare));
     std::vector<float> pooled(which.size() * dimension());
-    const TensorView y = TensorView::of(std::span(pooled), {static_cast<std::int64_t>(which.size()), width});
-    const ConstTensorView offsets(batch.offsets.data(), DType::i32, {static_cast<std::int64_t>(batch.offsets.size())});
-    CORVID_TRY_STATUS(ops::pool_rows(ctx, config_.pooling, offsets, ConstTensorView(states.data(), DType::f32, {static_cast<std::int64_t>(rows), width}), y));
-    if (options_.unit_vectors || config_.normalise) CORVID_TRY_STATUS(ops::l2_normalise(ctx, y));
+    CORVID_TRY_STATUS(download(ctx, pooled.data(), states.spare.data, pooled.size() * sizeof(float)));
     for (std::size_t i = 0; i < which.size(); ++i) {
       std::copy_n(pooled.begin() + static_cast<std::ptrdiff_t>(i * dimension()), dimension(),
                   result.values.begin() + static_cast<std::ptrdiff_t>(which[i] * dimension()));
@@ -124,6 +138,9 @@ class BertEmbedder final : public TextEmbedder {
   embed::SentenceConfig config_;
   std::string identity_;
   std::size_t specials_;  // that the tokenizer adds to a text
+  DeviceAccess access_;
+  Buffer scratch_;        // a device's
+  mutable std::mutex device_mutex_;
 };
 
 }  // namespace
@@ -137,12 +154,21 @@ Result<std::shared_ptr<TextEmbedder>> TextEmbedder::load(Runtime& runtime, const
   CORVID_TRY(const auto tokenizer, Tokenizer::from_model(*file));
   OpContext ctx{options.device, options.precision};
   ctx.pool = &runtime.pool();
-  CORVID_TRY(embed::BertModel model, embed::BertModel::load(ctx, file, runtime.memory()));
+  CORVID_TRY(DeviceAccess access, open_device(runtime, options.device));
+  ctx.stream = access.stream.get();
+  CORVID_TRY(embed::BertModel model, embed::BertModel::load(ctx, file, *access.memory));
   const auto positions = static_cast<std::uint32_t>(model.shape().positions);
   config.max_tokens = config.max_tokens == 0 ? positions : std::min(config.max_tokens, positions);
   CORVID_TRY(const auto empty, tokenizer->encode(""));
   if (config.max_tokens <= empty.size()) {
     return fail(Error::bad_input("the model's limit of " + std::to_string(config.max_tokens) + " tokens leaves no room for a text").at_file(folder.string()));
+  }
+  if (options.max_batch_tokens == 0) options.max_batch_tokens = options.device.is_cpu() ? kBatchTokens : kDeviceBatchTokens;
+  Buffer scratch;
+  if (!options.device.is_cpu()) {
+    const std::uint32_t rows = std::max(options.max_batch_tokens, config.max_tokens);
+    CORVID_TRY(scratch, allocate(ctx, model.scratch_bytes(rows), *access.memory, "scratch"));
+    CORVID_TRY_STATUS(access.stream->plan(rows, *access.memory));
   }
   Sha256 hash;
   hash.update(file->identity());
@@ -159,7 +185,7 @@ Result<std::shared_ptr<TextEmbedder>> TextEmbedder::load(Runtime& runtime, const
   if (failed) absolute = folder;
   if (options.progress) options.progress({"load", 1, 1, {}});
   return std::shared_ptr<TextEmbedder>(std::make_shared<BertEmbedder>(runtime, std::move(absolute), options, tokenizer, std::move(model), config,
-                                                                      to_hex(digest), empty.size()));
+                                                                      to_hex(digest), empty.size(), std::move(access), std::move(scratch)));
 }
 
 }  // namespace corvid

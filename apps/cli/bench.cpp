@@ -10,6 +10,7 @@
 #include "apps/cli/json_output.hpp"
 #include "apps/cli/models.hpp"
 #include "apps/cli/session.hpp"
+#include "corvid/embed/text_embedder.hpp"
 #include "corvid/llm/engine.hpp"
 
 namespace corvid::cli {
@@ -61,11 +62,16 @@ Result<Times> generate(Session& session, Engine& engine, std::vector<TokenId> pr
 class Bench final : public Command {
  public:
   CommandInfo info() const override {
-    return {"bench", "speed of a language model; quality and speed of retrieval", "  corvid bench llm --model SmolLM2-135M-Instruct-Q4_1.gguf --threads 2 --json\n  corvid bench retrieval --beir ./scifact --mode hybrid --json"};
+    return {"bench", "speed of a language model or an embedder; quality and speed of retrieval", "  corvid bench llm --model SmolLM2-135M-Instruct-Q4_1.gguf --threads 2 --json\n  corvid bench retrieval --beir ./scifact --mode hybrid --json"};
   }
   void options(OptionSet& set) override {
-    set.argument("WHAT", what_, true, "llm or retrieval");
+    set.argument("WHAT", what_, true, "llm, embed or retrieval");
     model_.declare(set);
+    set.text("synthetic", synthetic_, "a shape with generated weights instead of --model: smollm2-135m, qwen2.5-0.5b, gemma3-270m, llama-8b");
+    set.choice("quant", quant_, {"bf16", "q8_0", "q4_k_m"}, "of --synthetic");
+    set.integer("prompt-tokens", prompt_tokens_, 1, 1 << 20, "of llm: tokens of the prompt; of embed: tokens of each text");
+    set.integer("generate-tokens", generate_tokens_, 2, 1 << 20, "of llm: tokens that each run generates");
+    set.integer("texts", texts_, 1, 1 << 20, "of embed");
     set.integer("runs", runs_, 3, 1000, "measured runs after one warm-up; the median counts");
     set.text("beir", retrieval_.folder, "folder of a BEIR data set: corpus.jsonl or corpus-*.jsonl, queries.jsonl, qrels");
     set.choice("mode", retrieval_.mode, {"dense", "lexical", "hybrid"}, "of retrieval");
@@ -76,15 +82,17 @@ class Bench final : public Command {
   }
   Status run(Session& session) override {
     if (what_ == "llm") return llm(session);
+    if (what_ == "embed") return embed(session);
     if (what_ == "retrieval") return bench_retrieval(session, retrieval_, model_);
-    return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm and retrieval are known"));
+    return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm, embed and retrieval are known"));
   }
 
  private:
   Status llm(Session& session) {
-    constexpr std::size_t kPromptTokens = 512;
-    constexpr int kGenerated = 128;
-    CORVID_TRY(const auto loaded, load_engine(session, model_, false));
+    const auto kPromptTokens = static_cast<std::size_t>(prompt_tokens_);
+    const int kGenerated = static_cast<int>(generate_tokens_);
+    if (model_.context_tokens == 0) model_.context_tokens = std::max<std::int64_t>(prompt_tokens_, generate_tokens_) + 64;
+    CORVID_TRY(const auto loaded, synthetic_.empty() ? load_engine(session, model_, false) : load_synthetic_engine(session, model_, synthetic_, quant_));
     Engine& engine = *loaded.engine;
     const auto vocab = engine.tokenizer()->vocab_size();
     std::vector<TokenId> prompt;  // arithmetic does not depend on which tokens they are
@@ -99,16 +107,41 @@ class Bench final : public Command {
       decode.push_back(static_cast<double>(written.tokens - 1) / written.rest_s);
     }
     if (decode.empty()) return fail(Error::internal("the engine generated nothing"));
+    const double gb_s = median(decode) * static_cast<double>(engine.info().step_bytes) / 1e9;
     const Json out = {{"model", engine.info().name}, {"architecture", engine.info().architecture}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
                       {"prefill_tok_s", median(prefill)}, {"decode_tok_s", median(decode)}, {"prompt_tokens", kPromptTokens}, {"generated_tokens", kGenerated}, {"runs", runs_},
-                      {"load_ms", loaded.load_ms}, {"peak_memory_bytes", peak_memory_bytes()}};
+                      {"step_bytes", engine.info().step_bytes}, {"decode_gb_s", gb_s}, {"load_ms", loaded.load_ms}, {"peak_memory_bytes", peak_memory_bytes()}};
     if (session.json) return session.write_json(out);
-    char line[200];
-    std::snprintf(line, sizeof line, "prefill %.1f tok/s, decode %.1f tok/s (%zu and %d tokens, median of %lld runs, %d threads)", median(prefill), median(decode), kPromptTokens, kGenerated, static_cast<long long>(runs_), session.runtime().pool().threads());
+    char line[240];
+    std::snprintf(line, sizeof line, "prefill %.1f tok/s, decode %.1f tok/s, %.1f GB/s of weights (%zu and %d tokens, median of %lld runs, %d threads)", median(prefill), median(decode), gb_s, kPromptTokens, kGenerated, static_cast<long long>(runs_), session.runtime().pool().threads());
     return session.write_line(line);
   }
 
-  std::string what_;
+  Status embed(Session& session) {
+    CORVID_TRY(const auto path, find_model(retrieval_.embedder.empty() ? kDefaultEmbedder : retrieval_.embedder));
+    CORVID_TRY(const auto embedder, load_embedder(session, path, model_));
+    // A word of one token, so often that the text has the tokens asked for.
+    std::string text;
+    for (std::int64_t i = 0; i + 2 < prompt_tokens_; ++i) text += "water ";
+    const std::vector<std::string_view> texts(static_cast<std::size_t>(texts_), text);
+    std::vector<double> speeds;
+    std::uint64_t tokens = 0;
+    for (std::int64_t run = 0; run <= runs_; ++run) {
+      const auto begin = Clock::now();
+      CORVID_TRY(const auto result, embedder->embed(texts, session.cancellation()));
+      tokens = result.tokens.front();
+      if (run > 0) speeds.push_back(static_cast<double>(texts.size()) / seconds_since(begin));
+    }
+    const Json out = {{"embedder", path.filename().string()}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
+                      {"texts_s", median(speeds)}, {"tokens_per_text", tokens}, {"texts", texts.size()}, {"runs", runs_}, {"peak_memory_bytes", peak_memory_bytes()}};
+    if (session.json) return session.write_json(out);
+    char line[200];
+    std::snprintf(line, sizeof line, "%.1f texts/s of %llu tokens (%zu texts, median of %lld runs)", median(speeds), static_cast<unsigned long long>(tokens), texts.size(), static_cast<long long>(runs_));
+    return session.write_line(line);
+  }
+
+  std::string what_, synthetic_, quant_ = "bf16";
+  std::int64_t prompt_tokens_ = 512, generate_tokens_ = 128, texts_ = 1024;
   ModelOptions model_;
   std::int64_t runs_ = 3;
   RetrievalBench retrieval_;

@@ -1,6 +1,7 @@
 // corvid doctor: what is here, what is in use, what to do about what is missing.
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -11,6 +12,7 @@
 #include "apps/cli/models.hpp"
 #include "apps/cli/session.hpp"
 #include "corvid/compute/simd.hpp"
+#include "corvid/compute/stream.hpp"
 #include "corvid/runtime/runtime.hpp"
 
 namespace corvid::cli {
@@ -43,6 +45,42 @@ Finding look_for_model(const char* name) {
   return {name, false, "not in " + models_folder().string(), "run scripts/fetch_models.sh, or set CORVID_MODELS to the folder that has it"};
 }
 
+std::string gigabytes(std::uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GB", static_cast<double>(bytes) / 1e9);
+  return text;
+}
+
+// What would fit, weights and a context of 8,192 tokens together, in bytes.
+struct Example { const char* name; std::uint64_t bytes; };
+constexpr Example kExamples[] = {{"0.5B in Q4_K_M", 700'000'000}, {"8B in Q4_K_M", 6'200'000'000}, {"8B in bf16", 17'400'000'000}, {"70B in Q4_K_M", 46'000'000'000}};
+
+void examine_devices(std::vector<Finding>& findings) {
+  std::error_code failure;
+  const bool gpu = fs::exists("/dev/nvidia0", failure) || fs::exists("/dev/nvhost-gpu", failure);
+  if (!cuda_compiled_in()) {
+    findings.push_back({"cuda", !gpu, gpu ? "a device is present, but CUDA was not compiled in" : "not compiled in, no device", "install the CUDA toolkit and build again with the preset cuda"});
+    return;
+  }
+  const auto devices = list_devices();
+  if (!devices) {
+    findings.push_back({"cuda", !gpu, "compiled in; " + devices.error().message(), "check the driver (nvidia-smi)"});
+    return;
+  }
+  for (const DeviceInfo& d : *devices) {
+    std::string state = d.name + ", compute capability " + std::to_string(d.compute_major) + "." + std::to_string(d.compute_minor) + ", driver for CUDA " + d.driver + ", " + gigabytes(d.free_bytes) +
+                        " free of " + gigabytes(d.total_bytes) + (d.shares_host_memory ? " shared with the host" : "") + "; would fit:";
+    bool any = false;
+    for (const Example& example : kExamples) {
+      if (example.bytes > d.free_bytes) continue;
+      state += std::string(any ? ", " : " ") + example.name;
+      any = true;
+    }
+    if (!any) state += " none of the usual sizes";
+    findings.push_back({to_string(d.device), true, state, {}});
+  }
+}
+
 std::vector<Finding> examine(Session& session) {
   std::vector<Finding> findings;
   std::string simd = std::string(to_string(simd_level())) + " in use; this machine has";
@@ -52,13 +90,7 @@ std::vector<Finding> examine(Session& session) {
                       simd_request_ignored() ? "CORVID_SIMD names no level that this machine has" : "the scalar code runs, slowly: this processor has none of avx2, avx512, neon, or CORVID_SIMD asks for it"});
   findings.push_back({"threads", true, std::to_string(std::thread::hardware_concurrency()), {}});
   findings.push_back({"memory_budget_bytes", true, std::to_string(session.runtime().memory().limit_bytes()), {}});
-  std::error_code failure;
-  const bool gpu = fs::exists("/dev/nvidia0", failure);
-#if defined(CORVID_WITH_CUDA)
-  findings.push_back({"cuda", gpu, gpu ? "compiled in, a device is present" : "compiled in, no device", "no NVIDIA device is visible: check the driver (nvidia-smi)"});
-#else
-  findings.push_back({"cuda", !gpu, gpu ? "a device is present, but CUDA was not compiled in" : "not compiled in, no device", "install nvcc and build again with the preset cuda"});
-#endif
+  examine_devices(findings);
   findings.push_back(look_for_model(kDefaultModel));
   findings.push_back(look_for_model(kDefaultEmbedder));
   const std::string pdftotext = find_program("pdftotext");

@@ -53,6 +53,8 @@ struct LoadedEngine {
   double load_ms = 0;
 };
 Result<LoadedEngine> load_engine(Session& session, const ModelOptions& options, bool prefix_cache = true);
+/// Engine::synthetic_blocking instead of a file.
+Result<LoadedEngine> load_synthetic_engine(Session& session, const ModelOptions& options, const std::string& shape, const std::string& quant);
 
 struct LoadedChatModel {
   std::shared_ptr<ChatModel> model;

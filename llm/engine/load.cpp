@@ -5,6 +5,7 @@
 #include "corvid/runtime/offload.hpp"
 #include "corvid/tensor/model_file.hpp"
 #include "llm/engine/native_engine.hpp"
+#include "llm/engine/synthetic.hpp"
 
 namespace corvid {
 namespace {
@@ -25,45 +26,47 @@ Result<std::string> chat_template_source(const ModelFile& file) {
 
 }  // namespace
 
-Result<std::shared_ptr<Engine>> Engine::load_blocking(Runtime& runtime, const std::filesystem::path& model, EngineOptions options) {
-  const auto start = std::chrono::steady_clock::now();
-  if (!options.device.is_cpu()) return fail(Error::unsupported("this build runs models on the CPU only: " + to_string(options.device) + " is not available").at_key("device"));
-  if (options.max_batch_tokens < 1 || options.max_running < 1) return fail(Error::invalid_argument("max_batch_tokens and max_running must be at least 1"));
-  CORVID_TRY(const auto file, ModelFile::open(model));
-  CORVID_TRY(const auto config, llm::read_config(*file));
-  if (file->tensors().empty()) return fail(Error::bad_input("the file holds no weights; it is only a vocabulary").at_file(model.string()));
-  llm::NativeEngine::Parts parts;
-  CORVID_TRY(parts.tokenizer, Tokenizer::from_model(*file));
-  if (parts.tokenizer->vocab_size() > config.vocab) {
-    return fail(Error::bad_input("the tokenizer has " + std::to_string(parts.tokenizer->vocab_size()) + " tokens, the embedding " + std::to_string(config.vocab) + " rows").at_file(model.string()));
-  }
+namespace llm {
 
+Result<std::shared_ptr<Engine>> assemble(Runtime& runtime, std::shared_ptr<const ModelFile> file, const LlmConfig& config, std::shared_ptr<const Tokenizer> tokenizer,
+                                         EngineOptions options) {
+  const auto start = std::chrono::steady_clock::now();
+  NativeEngine::Parts parts;
+  parts.tokenizer = std::move(tokenizer);
+  CORVID_TRY(const DeviceAccess access, open_device(runtime, options.device));
+  if (options.max_batch_tokens == 0) options.max_batch_tokens = options.device.is_cpu() ? 512 : 2048;
+  MemoryBudget& memory = *access.memory;
   OpContext ctx;
   ctx.device = options.device;
   ctx.precision = options.precision;
   ctx.pool = &runtime.pool();
-  const std::uint64_t before = runtime.memory().used_bytes();
-  CORVID_TRY(auto decoder, llm::Decoder::load(ctx, file, config, runtime.memory(), options.progress));
-  parts.info.weight_bytes = runtime.memory().used_bytes() - before;
-  parts.stepper = std::make_unique<llm::Stepper>(ctx, std::move(decoder));
-
+  ctx.stream = access.stream.get();
   if (options.context_tokens == 0) options.context_tokens = static_cast<std::uint32_t>(std::min<std::int64_t>(config.context, kDefaultContext));
-  llm::PageShape shape;
+  const std::int64_t longest = (static_cast<std::int64_t>(options.context_tokens) + kPageTokens) / kPageTokens;
+  const StepLimits limits{std::max<std::int64_t>(options.max_batch_tokens, Decoder::kLogitRows), longest, options.record_steps};
+  const std::uint64_t before = memory.used_bytes();
+  CORVID_TRY(auto decoder, Decoder::load(ctx, file, config, limits, memory, options.progress));
+  parts.info.weight_bytes = memory.used_bytes() - before;
+  parts.info.step_bytes = decoder->step_bytes();
+  parts.stepper = std::make_unique<Stepper>(ctx, access.stream, std::move(decoder));
+
+  PageShape shape;
   shape.layers = config.layers;
   shape.kv_heads = config.kv_heads;
   shape.page_tokens = kPageTokens;
   shape.head_dim = config.head_dim;
   shape.dtype = options.precision == Precision::f32 ? DType::f32 : DType::f16;
-  const std::uint64_t left = runtime.memory().limit_bytes() - runtime.memory().used_bytes();
-  const std::uint64_t bytes = options.kv_budget_bytes != 0 ? std::min(options.kv_budget_bytes, left) : left;
-  const std::uint64_t useful = (static_cast<std::uint64_t>(options.context_tokens) + kPageTokens) / kPageTokens * (options.max_running + 1ull);
+  // A device's pages are allocated at once: half of what is left, so that an embedder or another model finds room beside them.
+  const std::uint64_t rest = memory.limit_bytes() - memory.used_bytes(), left = options.device.is_cpu() ? rest : rest / 2;
+  const std::uint64_t bytes = options.kv_budget_bytes != 0 ? std::min(options.kv_budget_bytes, rest) : left;
+  const std::uint64_t useful = static_cast<std::uint64_t>(longest) * (options.max_running + 1ull);
   const auto pages = static_cast<std::int64_t>(std::min<std::uint64_t>({bytes / shape.bytes(), useful, 1u << 20}));
   if (pages < 1) return fail(Error::out_of_memory("the memory budget leaves no room for a single KV page of " + std::to_string(shape.bytes()) + " bytes"));
-  CORVID_TRY(parts.pool, llm::PagePool::make(shape, pages, runtime.memory()));
+  CORVID_TRY(parts.pool, PagePool::make(ctx, shape, pages, memory));
 
   ModelInfo& info = parts.info;
   info.architecture = config.architecture;
-  info.name = model.filename().string();
+  info.name = file->path().filename().string();
   info.identity = file->identity();
   info.layers = static_cast<std::uint32_t>(config.layers);
   info.heads = static_cast<std::uint32_t>(config.heads);
@@ -84,7 +87,26 @@ Result<std::shared_ptr<Engine>> Engine::load_blocking(Runtime& runtime, const st
   if (const auto eos = parts.tokenizer->eos()) parts.eos_text = parts.tokenizer->token_bytes(*eos, true);
   parts.options = std::move(options);
   parts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  return std::shared_ptr<Engine>(std::make_shared<llm::NativeEngine>(runtime, std::move(parts)));
+  return std::shared_ptr<Engine>(std::make_shared<NativeEngine>(runtime, std::move(parts)));
+}
+
+}  // namespace llm
+
+Result<std::shared_ptr<Engine>> Engine::load_blocking(Runtime& runtime, const std::filesystem::path& model, EngineOptions options) {
+  if (options.max_running < 1) return fail(Error::invalid_argument("max_running must be at least 1"));
+  CORVID_TRY(const auto file, ModelFile::open(model));
+  CORVID_TRY(const auto config, llm::read_config(*file));
+  if (file->tensors().empty()) return fail(Error::bad_input("the file holds no weights; it is only a vocabulary").at_file(model.string()));
+  CORVID_TRY(auto tokenizer, Tokenizer::from_model(*file));
+  if (tokenizer->vocab_size() > config.vocab) {
+    return fail(Error::bad_input("the tokenizer has " + std::to_string(tokenizer->vocab_size()) + " tokens, the embedding " + std::to_string(config.vocab) + " rows").at_file(model.string()));
+  }
+  return llm::assemble(runtime, file, config, std::move(tokenizer), std::move(options));
+}
+
+Result<std::shared_ptr<Engine>> Engine::synthetic_blocking(Runtime& runtime, std::string_view shape, std::string_view quant, EngineOptions options) {
+  CORVID_TRY(auto model, llm::synthetic_model(runtime, shape, quant, options.device));
+  return llm::assemble(runtime, std::move(model.file), model.config, std::move(model.tokenizer), std::move(options));
 }
 
 Task<std::shared_ptr<Engine>> Engine::load(Runtime& runtime, std::filesystem::path model, EngineOptions options) {

@@ -8,8 +8,8 @@
 namespace corvid::llm {
 namespace {
 
-// Rows whose logits are held at once: 64 × a vocabulary of 262,144 is 64 MiB.
-constexpr std::size_t kLogitRows = 64;
+// Rows whose logits are held at once.
+constexpr std::size_t kLogitRows = static_cast<std::size_t>(Decoder::kLogitRows);
 
 }  // namespace
 

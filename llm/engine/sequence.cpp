@@ -56,21 +56,23 @@ class Reader {
   std::size_t at_ = 0;
 };
 
-// Bytes of one page's side that hold the first `tokens`: [kv_heads, page_tokens, head_dim] keeps a head's tokens together.
+// Each page's side of `pages` in turn, with the bytes that hold the first `tokens`: [kv_heads, page_tokens, head_dim] keeps a head's
+// tokens together. visit(layer, value, page, stretches of offset and size) → Status.
+struct Stretch { std::size_t offset, size; };
 template <class Visit>
-void each_stretch(const llm::PagePool& pool, std::span<const llm::PageId> pages, std::size_t tokens, Visit visit) {
+Status each_side(const llm::PagePool& pool, std::span<const llm::PageId> pages, std::size_t tokens, Visit visit) {
   const auto& shape = pool.shape();
   const auto page_tokens = static_cast<std::size_t>(shape.page_tokens);
   const std::size_t row = static_cast<std::size_t>(shape.head_dim) * traits(shape.dtype).block_bytes;
+  std::vector<Stretch> stretches(static_cast<std::size_t>(shape.kv_heads));
   for (std::size_t p = 0; p < pages.size() && p * page_tokens < tokens; ++p) {
     const std::size_t used = std::min(page_tokens, tokens - p * page_tokens);
+    for (std::size_t h = 0; h < stretches.size(); ++h) stretches[h] = {h * page_tokens * row, used * row};
     for (std::int64_t l = 0; l < shape.layers; ++l) {
-      for (const bool value : {false, true}) {
-        std::byte* side = pool.side(l, value, pages[p]);
-        for (std::int64_t h = 0; h < shape.kv_heads; ++h) visit(side + static_cast<std::size_t>(h) * page_tokens * row, used * row);
-      }
+      for (const bool value : {false, true}) CORVID_TRY_STATUS(visit(l, value, pages[p], stretches));
     }
   }
+  return {};
 }
 
 }  // namespace
@@ -164,7 +166,13 @@ Result<std::vector<std::byte>> Sequence::save() const {
     w.bytes(constraint.data(), constraint.size());
   }
   w.number<std::uint64_t>(static_cast<std::uint64_t>(shape.page_tokens));
-  each_stretch(pool, s.run.pages, s.run.ids.size(), [&](const std::byte* data, std::size_t size) { w.append(data, size); });
+  std::vector<std::byte> side(shape.bytes_per_side());
+  const auto append = [&](std::int64_t layer, bool value, llm::PageId page, const std::vector<Stretch>& stretches) -> Status {
+    CORVID_TRY_STATUS(pool.read(layer, value, page, side));
+    for (const Stretch& stretch : stretches) w.append(side.data() + stretch.offset, stretch.size);
+    return {};
+  };
+  CORVID_TRY_STATUS(each_side(pool, s.run.pages, s.run.ids.size(), append));
   Sha256 hash;
   hash.update(w.out);
   const auto digest = hash.finish();
@@ -229,14 +237,16 @@ Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::
     CORVID_TRY(auto restored, llm::Sampler::restore(sampler));
     impl->sampler = std::move(restored);
   }
-  Status status;
-  each_stretch(*impl->run.pool(), impl->run.pages, tokens, [&](std::byte* data, std::size_t size) {
-    if (!status) return;
-    auto part = r.take(size);
-    if (!part) status = fail(std::move(part).error());
-    else std::memcpy(data, part->data(), size);
-  });
-  CORVID_TRY_STATUS(std::move(status));
+  std::vector<std::byte> side(shape.bytes_per_side());
+  llm::PagePool& pages = *impl->run.pool();
+  const auto fill = [&](std::int64_t layer, bool value, llm::PageId page, const std::vector<Stretch>& stretches) -> Status {
+    for (const Stretch& stretch : stretches) {
+      CORVID_TRY(const auto part, r.take(stretch.size));
+      std::memcpy(side.data() + stretch.offset, part.data(), stretch.size);
+    }
+    return pages.write(layer, value, page, side);
+  };
+  CORVID_TRY_STATUS(each_side(pages, impl->run.pages, tokens, fill));
   if (r.offset() != body.size()) return fail(Error::bad_input("the saved sequence has bytes behind its end").at_offset(r.offset()));
   return Sequence(std::move(impl));
 }

@@ -34,7 +34,10 @@ Status TokenRun::reserve(std::size_t more) {
   if (ids.size() % page_tokens != 0 && pool_->shared(pages[ids.size() / page_tokens])) {
     CORVID_TRY(const PageId own, pool_->acquire());
     PageId& last = pages[ids.size() / page_tokens];
-    pool_->copy(last, own);
+    if (auto copied = pool_->copy(last, own); !copied) {
+      pool_->release(own);
+      return copied;
+    }
     pool_->release(last);
     last = own;
   }

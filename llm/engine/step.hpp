@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "corvid/base/cancellation.hpp"
+#include "corvid/compute/stream.hpp"
 #include "llm/kv/page_pool.hpp"
 #include "llm/models/decoder.hpp"
 
@@ -37,7 +38,9 @@ class TokenRun {
 /// Runs one ragged batch.
 class Stepper {
  public:
-  Stepper(OpContext ctx, std::unique_ptr<Decoder> decoder) : ctx_(ctx), decoder_(std::move(decoder)) {}
+  /// `stream` is the context's, null on the CPU; kept alive.
+  Stepper(OpContext ctx, std::shared_ptr<Stream> stream, std::unique_ptr<Decoder> decoder)
+      : ctx_(ctx), stream_(std::move(stream)), decoder_(std::move(decoder)) {}
 
   struct Part {
     TokenRun* run = nullptr;
@@ -53,6 +56,7 @@ class Stepper {
 
  private:
   OpContext ctx_;
+  std::shared_ptr<Stream> stream_;
   std::unique_ptr<Decoder> decoder_;
 };
 

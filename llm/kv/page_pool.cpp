@@ -10,19 +10,24 @@ std::size_t PageShape::bytes_per_side() const {
   return static_cast<std::size_t>(kv_heads * page_tokens * head_dim) * traits(dtype).block_bytes;
 }
 
-Result<std::shared_ptr<PagePool>> PagePool::make(const PageShape& shape, std::int64_t max_pages, MemoryBudget& budget) {
-  auto pool = std::shared_ptr<PagePool>(new PagePool(shape, max_pages));
+Result<std::shared_ptr<PagePool>> PagePool::make(const OpContext& ctx, const PageShape& shape, std::int64_t max_pages, MemoryBudget& budget) {
+  auto pool = std::shared_ptr<PagePool>(new PagePool(ctx, shape, max_pages));
+  pool->references_.assign(static_cast<std::size_t>(max_pages), 0);
+  if (!ctx.device.is_cpu()) {
+    CORVID_TRY(pool->on_device_, allocate(ctx, shape.bytes() * static_cast<std::size_t>(max_pages), budget, "kv"));
+    pool->memory_ = pool->on_device_.data();
+    return pool;
+  }
   pool->mapped_bytes_ = shape.bytes() * static_cast<std::size_t>(max_pages);
   void* memory = mmap(nullptr, pool->mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return fail(Error::out_of_memory("no address space for " + std::to_string(pool->mapped_bytes_) + " bytes of KV pages; take a smaller context"));
   pool->memory_ = static_cast<std::byte*>(memory);
-  pool->references_.assign(static_cast<std::size_t>(max_pages), 0);
   CORVID_TRY(pool->held_, budget.reserve(0, "kv"));
   return pool;
 }
 
 PagePool::~PagePool() {
-  if (memory_) munmap(memory_, mapped_bytes_);
+  if (memory_ && ctx_.device.is_cpu()) munmap(memory_, mapped_bytes_);
 }
 
 Result<PageId> PagePool::acquire() {
@@ -33,7 +38,7 @@ Result<PageId> PagePool::acquire() {
     free_.pop_back();
   } else {
     if (next_ >= max_pages_) return fail(Error::out_of_memory("all " + std::to_string(max_pages_) + " KV pages are in use; finish or release sequences, or raise the KV budget"));
-    CORVID_TRY_STATUS(held_.resize(held_.bytes() + shape_.bytes()));
+    if (ctx_.device.is_cpu()) CORVID_TRY_STATUS(held_.resize(held_.bytes() + shape_.bytes()));
     page = next_++;
   }
   references_[static_cast<std::size_t>(page)] = 1;
@@ -65,15 +70,24 @@ std::byte* PagePool::side(std::int64_t layer, bool value, PageId page) const {
   return memory_ + (static_cast<std::size_t>(layer * 2 + (value ? 1 : 0)) * static_cast<std::size_t>(max_pages_) + static_cast<std::size_t>(page)) * bytes;
 }
 
-void PagePool::copy(PageId from, PageId to) {
+Status PagePool::copy(PageId from, PageId to) {
   for (std::int64_t l = 0; l < shape_.layers; ++l) {
-    for (const bool value : {false, true}) std::memcpy(side(l, value, to), side(l, value, from), shape_.bytes_per_side());
+    for (const bool value : {false, true}) CORVID_TRY_STATUS(corvid::copy(ctx_, side(l, value, to), side(l, value, from), shape_.bytes_per_side()));
   }
+  return {};
+}
+
+Status PagePool::read(std::int64_t layer, bool value, PageId page, std::span<std::byte> to) const {
+  return download(ctx_, to.data(), side(layer, value, page), to.size());
+}
+
+Status PagePool::write(std::int64_t layer, bool value, PageId page, std::span<const std::byte> from) {
+  return upload(ctx_, side(layer, value, page), from.data(), from.size());
 }
 
 ops::PagedKv PagePool::layer(std::int64_t index) const {
   const auto view = [&](bool value) {
-    return TensorView(side(index, value, 0), shape_.dtype, {max_pages_, shape_.kv_heads, shape_.page_tokens, shape_.head_dim});
+    return TensorView(side(index, value, 0), shape_.dtype, {max_pages_, shape_.kv_heads, shape_.page_tokens, shape_.head_dim}, ctx_.device);
   };
   return {view(false), view(true)};
 }

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "corvid/base/result.hpp"
+#include "corvid/compute/buffer.hpp"
 #include "corvid/compute/ops/attention.hpp"
 #include "corvid/runtime/memory_budget.hpp"
 
@@ -22,12 +24,12 @@ struct PageShape {
   std::size_t bytes() const { return bytes_per_side() * 2 * static_cast<std::size_t>(layers); }
 };
 
-/// Address space for all pages is reserved at once; memory is touched, and drawn from the budget (tag "kv"), as pages are first
-/// used. Thread-safe but for the contents of pages.
+/// On the CPU, address space for all pages is reserved at once; memory is touched, and drawn from the budget (tag "kv"), as pages are
+/// first used. On a device all of it is allocated at once. Thread-safe but for the contents of pages.
 class PagePool {
  public:
   /// Errors: out_of_memory.
-  static Result<std::shared_ptr<PagePool>> make(const PageShape& shape, std::int64_t max_pages, MemoryBudget& budget);
+  static Result<std::shared_ptr<PagePool>> make(const OpContext& ctx, const PageShape& shape, std::int64_t max_pages, MemoryBudget& budget);
   ~PagePool();
 
   /// A page with one reference. Errors: out_of_memory when the pool or the budget is exhausted.
@@ -35,15 +37,20 @@ class PagePool {
   void retain(PageId page);
   void release(PageId page);  ///< the last reference frees it
   bool shared(PageId page) const;
-  void copy(PageId from, PageId to);
+  Status copy(PageId from, PageId to);
   std::int64_t free_pages() const;
 
   ops::PagedKv layer(std::int64_t index) const;
-  std::byte* side(std::int64_t layer, bool value, PageId page) const;  ///< bytes_per_side() bytes
+  /// K or V of one layer's page to the host and from it; bytes_per_side() bytes.
+  Status read(std::int64_t layer, bool value, PageId page, std::span<std::byte> to) const;
+  Status write(std::int64_t layer, bool value, PageId page, std::span<const std::byte> from);
   const PageShape& shape() const noexcept { return shape_; }
 
  private:
-  PagePool(const PageShape& shape, std::int64_t max_pages) : shape_(shape), max_pages_(max_pages) {}
+  PagePool(const OpContext& ctx, const PageShape& shape, std::int64_t max_pages) : ctx_(ctx), shape_(shape), max_pages_(max_pages) {}
+  std::byte* side(std::int64_t layer, bool value, PageId page) const;
+  OpContext ctx_;
+  Buffer on_device_;
   PageShape shape_;
   std::int64_t max_pages_ = 0;
   std::byte* memory_ = nullptr;  // [layers][k, v][pages][kv_heads, page_tokens, head_dim]

@@ -29,6 +29,9 @@ bool may_be_left_out(std::string_view name) {
   return name == "lm_head.weight" || name == "language_model.lm_head.weight" || name == "output.weight";
 }
 
+// Decode steps of more rows are not recorded: their launches are a small part of them.
+constexpr std::int64_t kRecordedRows = 16;
+
 std::string numbered(std::string_view pattern, std::int64_t layer) {
   std::string name(pattern);
   name.replace(name.find('%'), 1, std::to_string(layer));
@@ -38,7 +41,7 @@ std::string numbered(std::string_view pattern, std::int64_t layer) {
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared_ptr<const ModelFile> file, LlmConfig config,
-                                               MemoryBudget& budget, const ProgressSink& progress) {
+                                               const StepLimits& limits, MemoryBudget& budget, const ProgressSink& progress) {
   auto model = std::make_unique<Decoder>();
   model->config_ = std::move(config);
   const LlmConfig& c = model->config_;
@@ -81,8 +84,14 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
     std::memcpy(factors.data(), freqs->bytes.data(), factors.size() * sizeof(float));
     if (std::any_of(factors.begin(), factors.end(), [](float f) { return !(f > 0); })) return fail(Error::bad_input("rope factors must be positive").at_key(freqs->name).at_file(path).at_offset(freqs->file_offset));
   }
-  model->rope_ = rope_table(c.rope, c.rope_dims, factors);
-  model->local_rope_ = rope_table(c.local_rope, c.rope_dims, factors);
+  const auto rope = [&](const RopeConfig& kind, Rope& out) -> Status {
+    const RopeTable table = rope_table(kind, c.rope_dims, factors);
+    out.magnitude = table.magnitude;
+    CORVID_TRY(out.inverse_frequencies, make_weight(ctx, table.inverse_frequencies, 1, c.rope_dims / 2, WeightUse::vector, budget));
+    return {};
+  };
+  CORVID_TRY_STATUS(rope(c.rope, model->rope_));
+  CORVID_TRY_STATUS(rope(c.local_rope, model->local_rope_));
 
   const std::int64_t q_rows = c.heads * c.head_dim, kv_rows = c.kv_heads * c.head_dim;
   const bool gemma = c.architecture == "gemma3";
@@ -122,27 +131,115 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
     if (taken.count(tensor.name) != 0 || may_be_left_out(tensor.name)) continue;
     return fail(Error::unsupported("the model has a tensor that the architecture " + c.architecture + " does not use here").at_key(tensor.name).at_file(path).at_offset(tensor.file_offset));
   }
+  model->limits_ = limits;
+  const std::int64_t row_floats = 3 * c.width + 2 * (q_rows + kv_rows) + 2 * c.ffn;
+  CORVID_TRY(model->scratch_, allocate(ctx, static_cast<std::uint64_t>(limits.rows * row_floats) * sizeof(float), budget, "scratch"));
+  model->staged_.resize(static_cast<std::size_t>(limits.rows * (4 + limits.pages) + 1));
+  CORVID_TRY(model->inputs_, allocate(ctx, model->staged_.size() * sizeof(std::int32_t), budget, "scratch"));
+  if (!ctx.device.is_cpu()) {
+    const std::int64_t rows = std::min(limits.rows, kLogitRows);
+    CORVID_TRY(model->logits_, allocate(ctx, static_cast<std::uint64_t>(rows * c.vocab) * sizeof(float), budget, "scratch"));
+    CORVID_TRY_STATUS(ctx.stream->plan(limits.rows, budget));
+  }
   return model;
+}
+
+std::uint64_t Decoder::step_bytes() const noexcept {
+  std::uint64_t bytes = 0;
+  const auto add = [&](const Weight& w) {
+    if (w) bytes += w.device().is_cpu() ? static_cast<std::uint64_t>(w.rows()) * bytes_of(w.dtype(), static_cast<std::uint64_t>(w.cols())).value_or(0) : w.resident_bytes();
+  };
+  add(output_);
+  for (const Layer& l : layers_) {
+    for (const Weight* w : {&l.attn_norm, &l.wq, &l.wk, &l.wv, &l.bq, &l.bk, &l.bv, &l.bo, &l.q_norm, &l.k_norm, &l.wo, &l.post_attn_norm, &l.ffn_norm, &l.gate, &l.up, &l.down, &l.post_ffn_norm}) add(*w);
+  }
+  return bytes;
+}
+
+// The batch as one image, so that a device gets it in one copy.
+Status Decoder::stage(const OpContext& ctx, const StepBatch& batch) {
+  const auto rows = static_cast<std::size_t>(limits_.rows);
+  const auto put = [&](std::size_t at, const std::vector<std::int32_t>& values) { std::copy(values.begin(), values.end(), staged_.begin() + static_cast<std::ptrdiff_t>(at)); };
+  put(0, batch.ids);
+  put(rows, batch.positions);
+  put(2 * rows, batch.row_offsets);
+  put(3 * rows + 1, batch.logit_rows);
+  const std::size_t table = 4 * rows + 1, sequences = batch.row_offsets.size() - 1;
+  for (std::size_t s = 0; s < sequences; ++s) {
+    const auto from = batch.page_table.begin() + static_cast<std::ptrdiff_t>(s) * batch.max_pages;
+    std::copy(from, from + batch.max_pages, staged_.begin() + static_cast<std::ptrdiff_t>(table + s * static_cast<std::size_t>(limits_.pages)));
+  }
+  return upload(ctx, inputs_.data(), staged_.data(), (table + sequences * static_cast<std::size_t>(limits_.pages)) * sizeof(std::int32_t));
 }
 
 Status Decoder::forward(const OpContext& ctx, const StepBatch& batch, const PagePool& pages, std::vector<float>& logits) {
   const LlmConfig& c = config_;
-  const auto n = static_cast<std::int64_t>(batch.ids.size());
+  const auto n = static_cast<std::int64_t>(batch.ids.size()), wanted = static_cast<std::int64_t>(batch.logit_rows.size());
   const auto sequences = static_cast<std::int64_t>(batch.row_offsets.size()) - 1;
-  const std::int64_t q_cols = c.heads * c.head_dim, kv_cols = c.kv_heads * c.head_dim;
-  const auto sized = [n](std::vector<float>& buffer, std::int64_t cols) {
-    const auto wanted = static_cast<std::size_t>(n * cols);
-    if (buffer.size() < wanted) buffer.resize(wanted);
-    return TensorView(buffer.data(), DType::f32, {n, cols});
-  };
-  const TensorView x = sized(x_, c.width), h = sized(h_, c.width), q = sized(q_, q_cols), k = sized(k_, kv_cols), v = sized(v_, kv_cols),
-                   a = sized(a_, q_cols), o = sized(o_, c.width), g = sized(g_, c.ffn), u = sized(u_, c.ffn);
-  const auto by_head = [n, &c](TensorView rows, std::int64_t heads) { return TensorView(rows.data, DType::f32, {n, heads, c.head_dim}); };
-  const TensorView q3 = by_head(q, c.heads), k3 = by_head(k, c.kv_heads), v3 = by_head(v, c.kv_heads), a3 = by_head(a, c.heads);
+  if (n > limits_.rows || sequences > limits_.rows || batch.max_pages > limits_.pages) {
+    return fail(Error::limit_exceeded("a step of " + std::to_string(n) + " rows and " + std::to_string(batch.max_pages) + " pages; it was planned for " + std::to_string(limits_.rows) + " and " + std::to_string(limits_.pages)));
+  }
+  CORVID_TRY_STATUS(stage(ctx, batch));
+  logits.resize(static_cast<std::size_t>(wanted * c.vocab));
+  const auto row_bytes = static_cast<std::size_t>(c.vocab) * sizeof(float);
 
-  const ConstTensorView ids(batch.ids.data(), DType::i32, {n}), positions(batch.positions.data(), DType::i32, {n});
-  const ops::RaggedRows rows{ConstTensorView(batch.row_offsets.data(), DType::i32, {sequences + 1}), positions,
-                             ConstTensorView(batch.page_table.data(), DType::i32, {sequences, batch.max_pages})};
+  if (!ctx.device.is_cpu() && n == sequences && n == wanted && n <= kRecordedRows && limits_.record) {
+    if (recorded_pages_ != &pages) recorded_.clear();
+    recorded_pages_ = &pages;
+    Recorded& step = recorded_[n];
+    const TensorView y = logits_.view(DType::f32, {n, c.vocab});
+    const auto queue = [&]() -> Status {
+      CORVID_TRY_STATUS(layers(ctx, n, sequences, pages));
+      return head(ctx, n, 0, n, y);
+    };
+    if (!step.seen) {
+      step.seen = true;  // kernels are loaded at their first use, which cannot be recorded
+      CORVID_TRY_STATUS(queue());
+    } else {
+      if (!step.graph) {
+        CORVID_TRY_STATUS(ctx.stream->begin_capture());
+        const Status queued = queue();
+        auto graph = ctx.stream->end_capture();  // also after a failure: the stream must leave its recording
+        CORVID_TRY_STATUS(queued);
+        if (!graph) return fail(std::move(graph).error());
+        step.graph = std::move(*graph);
+      }
+      CORVID_TRY_STATUS(ctx.stream->launch(*step.graph));
+    }
+    return download(ctx, logits.data(), logits_.data(), logits.size() * sizeof(float));
+  }
+
+  CORVID_TRY_STATUS(layers(ctx, n, sequences, pages));
+  // Only the rows that are asked for meet the output matrix, the largest of all.
+  for (std::int64_t first = 0; first < wanted; first += kLogitRows) {
+    const std::int64_t count = std::min(kLogitRows, wanted - first);
+    float* const to = logits.data() + first * c.vocab;
+    if (ctx.device.is_cpu()) {
+      CORVID_TRY_STATUS(head(ctx, n, first, count, TensorView(to, DType::f32, {count, c.vocab})));
+    } else {
+      CORVID_TRY_STATUS(head(ctx, n, first, count, logits_.view(DType::f32, {count, c.vocab})));
+      CORVID_TRY_STATUS(download(ctx, to, logits_.data(), static_cast<std::size_t>(count) * row_bytes));
+    }
+  }
+  return {};
+}
+
+Status Decoder::layers(const OpContext& ctx, std::int64_t n, std::int64_t sequences, const PagePool& pages) {
+  const LlmConfig& c = config_;
+  const std::int64_t q_cols = c.heads * c.head_dim, kv_cols = c.kv_heads * c.head_dim;
+  std::uint64_t used = 0;
+  const auto take = [&](std::int64_t cols) {
+    const TensorView view = scratch_.view(DType::f32, {n, cols}, used);
+    used += static_cast<std::uint64_t>(limits_.rows * cols) * sizeof(float);
+    return view;
+  };
+  const TensorView x = take(c.width), h = take(c.width), o = take(c.width), q = take(q_cols), a = take(q_cols), k = take(kv_cols), v = take(kv_cols), g = take(c.ffn), u = take(c.ffn);
+  const auto by_head = [&](TensorView rows, std::int64_t heads) { return TensorView(rows.data, DType::f32, {n, heads, c.head_dim}, ctx.device); };
+  const TensorView q3 = by_head(q, c.heads), k3 = by_head(k, c.kv_heads), v3 = by_head(v, c.kv_heads), a3 = by_head(a, c.heads);
+  const auto ints = [&](std::int64_t at, std::initializer_list<std::int64_t> shape) -> ConstTensorView { return inputs_.view(DType::i32, shape, static_cast<std::uint64_t>(at) * sizeof(std::int32_t)); };
+  const std::int64_t r = limits_.rows;
+  const ConstTensorView ids = ints(0, {n}), positions = ints(r, {n});
+  const ops::RaggedRows rows{ints(2 * r, {sequences + 1}), positions, ints(4 * r + 1, {sequences, limits_.pages})};
 
   CORVID_TRY_STATUS(ops::embedding(ctx, ids, embedding_, c.embedding_scale, x));
   for (std::int64_t i = 0; i < c.layers; ++i) {
@@ -156,12 +253,12 @@ Status Decoder::forward(const OpContext& ctx, const StepBatch& batch, const Page
       CORVID_TRY_STATUS(ops::rms_norm(ctx, q3, l.q_norm, c.eps, q3, c.norm_offset));
       CORVID_TRY_STATUS(ops::rms_norm(ctx, k3, l.k_norm, c.eps, k3, c.norm_offset));
     }
-    const RopeTable& table = sliding ? local_rope_ : rope_;
+    const Rope& table = sliding ? local_rope_ : rope_;
     ops::RopeParams rope;
     rope.pairing = c.pairing;
     rope.dims = static_cast<int>(c.rope_dims);
     rope.magnitude = table.magnitude;
-    rope.inverse_frequencies = ConstTensorView(table.inverse_frequencies.data(), DType::f32, {c.rope_dims / 2});
+    rope.inverse_frequencies = table.inverse_frequencies.vector();
     CORVID_TRY_STATUS(ops::rope(ctx, rope, positions, q3));
     CORVID_TRY_STATUS(ops::rope(ctx, rope, positions, k3));
     const ops::PagedKv kv = pages.layer(i);
@@ -189,17 +286,17 @@ Status Decoder::forward(const OpContext& ctx, const StepBatch& batch, const Page
       CORVID_TRY_STATUS(ops::linear(ctx, g, l.down, {}, x, true));
     }
   }
+  return {};
+}
 
-  // Only the rows that are asked for meet the output matrix, the largest of all.
-  const auto wanted = static_cast<std::int64_t>(batch.logit_rows.size());
-  logits.resize(static_cast<std::size_t>(wanted * c.vocab));
-  if (wanted == 0) return {};
-  for (std::int64_t i = 0; i < wanted; ++i) {
-    std::memcpy(h_.data() + i * c.width, x_.data() + batch.logit_rows[static_cast<std::size_t>(i)] * c.width, static_cast<std::size_t>(c.width) * sizeof(float));
-  }
-  const TensorView last(h_.data(), DType::f32, {wanted, c.width});
-  CORVID_TRY_STATUS(ops::rms_norm(ctx, last, output_norm_, c.eps, last, c.norm_offset));
-  return ops::linear(ctx, last, output_, {}, TensorView(logits.data(), DType::f32, {wanted, c.vocab}));
+Status Decoder::head(const OpContext& ctx, std::int64_t n, std::int64_t first, std::int64_t count, TensorView y) {
+  const LlmConfig& c = config_;
+  const auto floats = static_cast<std::uint64_t>(limits_.rows * c.width) * sizeof(float);
+  const TensorView x = scratch_.view(DType::f32, {n, c.width}), h = scratch_.view(DType::f32, {count, c.width}, floats);
+  const ConstTensorView rows = inputs_.view(DType::i32, {count}, static_cast<std::uint64_t>(3 * limits_.rows + 1 + first) * sizeof(std::int32_t));
+  CORVID_TRY_STATUS(ops::gather_rows(ctx, rows, x, h));
+  CORVID_TRY_STATUS(ops::rms_norm(ctx, h, output_norm_, c.eps, h, c.norm_offset));
+  return ops::linear(ctx, h, output_, {}, y);
 }
 
 }  // namespace corvid::llm

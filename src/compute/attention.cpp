@@ -1,6 +1,7 @@
 #include "corvid/compute/ops/attention.hpp"
 
 #include "cpu/optimised.hpp"
+#include "device_stream.hpp"
 #include "op_checks.hpp"
 #include "ref/reference.hpp"
 
@@ -12,6 +13,7 @@ using detail::require;
 
 void check_offsets(ConstTensorView row_offsets, std::int64_t rows, const char* what) {
   require(detail::is_i32(row_offsets) && row_offsets.rank == 1 && row_offsets.dim(0) >= 1, what);
+  if (!row_offsets.device.is_cpu()) return;  // the values are not here to be looked at
   const auto* offsets = row_offsets.as<const std::int32_t>();
   const std::int64_t sequences = row_offsets.dim(0) - 1;
   require(offsets[0] == 0 && offsets[sequences] == rows, what);
@@ -25,6 +27,7 @@ void check_pages(const RaggedRows& rows, std::int64_t n, const PagedKv& kv) {
           "attention: page_table must be i32 [sequences, max_pages]");
   require(kv.k.rank == 4 && kv.v.rank == 4 && kv.k.shape == kv.v.shape && kv.k.dtype == kv.v.dtype && kv.k.dim(2) > 0,
           "attention: k and v pages must be [pages, kv_heads, page_tokens, head_dim] of one dtype");
+  if (!rows.row_offsets.device.is_cpu()) return;
   const auto* offsets = rows.row_offsets.as<const std::int32_t>();
   const auto* positions = rows.positions.as<const std::int32_t>();
   for (std::int64_t s = 0; s < rows.page_table.dim(0); ++s) {
@@ -37,11 +40,12 @@ void check_pages(const RaggedRows& rows, std::int64_t n, const PagedKv& kv) {
 
 Status check_kv_dtype(const PagedKv& kv) {
   if (kv.k.dtype == DType::f32 || kv.k.dtype == DType::f16) return {};
-  return fail(Error::unsupported("KV pages of " + std::string(traits(kv.k.dtype).name) + " on cpu: choose f32 or f16"));
+  return fail(Error::unsupported("KV pages of " + std::string(traits(kv.k.dtype).name) + ": choose f32 or f16"));
 }
 
 // Every page in [first page, last page] of a sequence must exist.
 void check_page_ids(const RaggedRows& rows, const PagedKv& kv, bool from_start, int window) {
+  if (!rows.row_offsets.device.is_cpu()) return;
   const auto* offsets = rows.row_offsets.as<const std::int32_t>();
   const auto* positions = rows.positions.as<const std::int32_t>();
   for (std::int64_t s = 0; s < rows.page_table.dim(0); ++s) {
@@ -59,13 +63,16 @@ void check_page_ids(const RaggedRows& rows, const PagedKv& kv, bool from_start, 
 }  // namespace
 
 Status kv_append(const OpContext& ctx, const RaggedRows& rows, ConstTensorView k, ConstTensorView v, PagedKv kv) {
-  CORVID_TRY_STATUS(detail::require_cpu(ctx, "kv_append"));
   require(detail::is_f32(k, 3) && detail::is_f32(v, 3) && k.shape == v.shape, "kv_append: k and v must be f32 [rows, kv_heads, head_dim]");
   check_pages(rows, k.dim(0), kv);
   require(k.dim(1) == kv.k.dim(1) && k.dim(2) == kv.k.dim(3), "kv_append: k and the pages differ in heads or head_dim");
   CORVID_TRY_STATUS(check_kv_dtype(kv));
   check_page_ids(rows, kv, false, 0);
   if (k.elements() == 0) return {};
+  if (!ctx.device.is_cpu()) {
+    CORVID_TRY(DeviceStream* const stream, detail::device_stream(ctx, "kv_append"));
+    return stream->kv_append(rows, k, v, kv);
+  }
   if (ctx.path == OpPath::reference) ref::kv_append(rows, k, v, kv);
   else cpu::kv_append(ctx, rows, k, v, kv);
   return {};
@@ -73,7 +80,6 @@ Status kv_append(const OpContext& ctx, const RaggedRows& rows, ConstTensorView k
 
 Status paged_attention(const OpContext& ctx, const AttentionParams& params, const RaggedRows& rows, ConstTensorView q, PagedKv kv,
                        TensorView y) {
-  CORVID_TRY_STATUS(detail::require_cpu(ctx, "paged_attention"));
   require(detail::is_f32(q, 3) && detail::is_f32(y, 3) && q.shape == y.shape, "paged_attention: q and y must be f32 [rows, heads, head_dim]");
   check_pages(rows, q.dim(0), kv);
   require(kv.k.dim(1) > 0 && q.dim(1) % kv.k.dim(1) == 0 && q.dim(2) == kv.k.dim(3), "paged_attention: heads must be a multiple of kv_heads, of one head_dim");
@@ -81,6 +87,10 @@ Status paged_attention(const OpContext& ctx, const AttentionParams& params, cons
   CORVID_TRY_STATUS(check_kv_dtype(kv));
   check_page_ids(rows, kv, true, params.window);
   if (q.elements() == 0) return {};
+  if (!ctx.device.is_cpu()) {
+    CORVID_TRY(DeviceStream* const stream, detail::device_stream(ctx, "paged_attention"));
+    return stream->paged_attention(params, rows, q, kv, y);
+  }
   if (ctx.path == OpPath::reference) ref::paged_attention(params, rows, q, kv, y);
   else cpu::paged_attention(ctx, params, rows, q, kv, y);
   return {};
@@ -88,12 +98,15 @@ Status paged_attention(const OpContext& ctx, const AttentionParams& params, cons
 
 Status encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k,
                          ConstTensorView v, TensorView y) {
-  CORVID_TRY_STATUS(detail::require_cpu(ctx, "encoder_attention"));
   require(detail::is_f32(q, 3) && detail::is_f32(k, 3) && detail::is_f32(v, 3) && detail::is_f32(y, 3) && q.shape == k.shape &&
               q.shape == v.shape && q.shape == y.shape,
           "encoder_attention: q, k, v and y must be f32 [rows, heads, head_dim]");
   check_offsets(row_offsets, q.dim(0), "encoder_attention: row_offsets must rise from 0 to the number of rows");
   if (q.elements() == 0) return {};
+  if (!ctx.device.is_cpu()) {
+    CORVID_TRY(DeviceStream* const stream, detail::device_stream(ctx, "encoder_attention"));
+    return stream->encoder_attention(ctx, scale, row_offsets, q, k, v, y);
+  }
   if (ctx.path == OpPath::reference) ref::encoder_attention(scale, row_offsets, q, k, v, y);
   else cpu::encoder_attention(ctx, scale, row_offsets, q, k, v, y);
   return {};

@@ -1,19 +1,23 @@
 #include "corvid/compute/ops/linear.hpp"
 
 #include "cpu/optimised.hpp"
+#include "device_stream.hpp"
 #include "op_checks.hpp"
 #include "ref/reference.hpp"
 
 namespace corvid::ops {
 
 Status linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate) {
-  CORVID_TRY_STATUS(detail::require_cpu(ctx, "linear"));
   detail::require(static_cast<bool>(w), "linear: no weight");
   detail::require(!w.vector().data, "linear: w was prepared as a vector");
   detail::require(detail::is_f32(x, 2) && detail::is_f32(y, 2), "linear: x and y must be f32 [rows, width] with contiguous rows");
   detail::require(x.dim(1) == w.cols() && y.dim(1) == w.rows() && x.dim(0) == y.dim(0), "linear: x [rows, in], w [out, in], y [rows, out]");
   detail::require(!bias || (bias.vector().data && bias.cols() == w.rows()), "linear: bias must be a vector [out]");
   if (x.dim(0) == 0) return {};
+  if (!ctx.device.is_cpu()) {
+    CORVID_TRY(DeviceStream* const stream, detail::device_stream(ctx, "linear"));
+    return stream->linear(ctx, x, w, bias, y, accumulate);
+  }
   if (ctx.path == OpPath::reference) ref::linear(x, w, bias, y, accumulate);
   else cpu::linear(ctx, x, w, bias, y, accumulate);
   return {};

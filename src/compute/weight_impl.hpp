@@ -1,4 +1,4 @@
-// What a Weight holds on the CPU.
+// What a Weight holds: host memory on the CPU, `on_device` elsewhere.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "corvid/compute/buffer.hpp"
 #include "corvid/compute/weight.hpp"
 
 namespace corvid {
@@ -22,6 +23,8 @@ struct Weight::Impl {
   std::vector<std::byte> owned;            // behind `data` when not mapped
   std::vector<float> values;               // a vector's f32 values, [cols]
   std::vector<std::uint16_t> bf16;         // [rows, cols]: a float matrix rounded for Precision::fast, or empty
+  Buffer on_device;                        // elsewhere: the rows as stored in `dtype_on_device`, or a vector's f32 values
+  DType dtype_on_device = DType::f32;
   std::uint64_t resident_bytes = 0;
   Reservation reservation;
 

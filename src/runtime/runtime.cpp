@@ -4,6 +4,8 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -22,6 +24,7 @@ struct Runtime::State {
       : log(std::move(options.log)),
         pool(options.threads),
         memory(options.memory_budget_bytes != 0 ? options.memory_budget_bytes : usable_memory_bytes()),
+        device_limit(options.device_memory_budget_bytes),
         blocking(kBlockingThreads) {
     if (options.io_context) {
       io = options.io_context;
@@ -42,6 +45,9 @@ struct Runtime::State {
   LogSink log;
   ComputePool pool;
   MemoryBudget memory;
+  std::uint64_t device_limit = 0;
+  std::mutex devices_mutex;
+  std::map<int, MemoryBudget> devices;
   Metrics metrics;
   boost::asio::thread_pool blocking;
   std::optional<boost::asio::io_context> own_io;
@@ -57,6 +63,10 @@ boost::asio::io_context& Runtime::io_context() noexcept { return *state_->io; }
 ComputePool& Runtime::pool() noexcept { return state_->pool; }
 boost::asio::thread_pool& Runtime::blocking_pool() noexcept { return state_->blocking; }
 MemoryBudget& Runtime::memory() noexcept { return state_->memory; }
+MemoryBudget& Runtime::device_memory(int index, std::uint64_t free_bytes) {
+  std::lock_guard lock(state_->devices_mutex);
+  return state_->devices.try_emplace(index, state_->device_limit != 0 ? state_->device_limit : free_bytes).first->second;
+}
 Metrics& Runtime::metrics() noexcept { return state_->metrics; }
 
 void Runtime::log(LogLevel level, std::string_view component, std::string_view message) noexcept {

@@ -33,10 +33,11 @@ struct EngineOptions {
   Device device{};
   Precision precision = Precision::fast;
   std::uint32_t context_tokens = 0;       ///< longest sequence; 0 = what the model's file says, at most 8,192
-  std::uint32_t max_batch_tokens = 512;   ///< rows of one step, prompt chunks and decode tokens together
+  std::uint32_t max_batch_tokens = 0;     ///< rows of one step, prompt chunks and decode tokens together; 0 = 512 on the CPU, 2,048 on a device
   std::uint32_t max_running = 64;         ///< sequences that decode together; more wait in the queue
   std::uint64_t kv_budget_bytes = 0;      ///< of the KV pool; 0 = whatever the runtime's budget leaves
   bool prefix_cache = true;               ///< keep finished prompts' pages for reuse until their room is needed
+  bool record_steps = true;               ///< on a device: small decode steps are recorded once and then queued as one piece
   ProgressSink progress;                  ///< weight loading
 };
 
@@ -71,6 +72,7 @@ struct ModelInfo {
   std::uint32_t layers = 0, heads = 0, kv_heads = 0, head_dim = 0, width = 0, vocab = 0;
   std::uint32_t trained_context_tokens = 0;
   std::uint64_t weight_bytes = 0, kv_bytes_per_token = 0;
+  std::uint64_t step_bytes = 0;            ///< stored bytes of the weights that each step reads
   std::string chat_template;               // empty when the file has none
 };
 
@@ -81,6 +83,9 @@ class Engine : public ChatModel, public std::enable_shared_from_this<Engine> {
   /// device), bad_input (shapes contradict the hyperparameters), out_of_memory.
   static Task<std::shared_ptr<Engine>> load(Runtime& runtime, std::filesystem::path model, EngineOptions options = {});
   static Result<std::shared_ptr<Engine>> load_blocking(Runtime& runtime, const std::filesystem::path& model, EngineOptions options = {});
+  /// A model of a known shape with random weights, for measuring speed without a file: its text means nothing. shape: smollm2-135m,
+  /// qwen2.5-0.5b, gemma3-270m, llama-8b; quant: bf16, q8_0, q4_k_m (mixed as llama.cpp mixes it). Errors: invalid_argument, as load.
+  static Result<std::shared_ptr<Engine>> synthetic_blocking(Runtime& runtime, std::string_view shape, std::string_view quant, EngineOptions options = {});
 
   /// Queues a request. Errors: invalid_argument (parameters), limit_exceeded (prompt over the context), bad_input (ids out of range).
   virtual Result<EventStream> generate(GenerateRequest request) = 0;

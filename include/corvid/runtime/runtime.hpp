@@ -32,6 +32,7 @@ using LogSink = std::function<void(LogLevel, std::string_view component, std::st
 struct RuntimeOptions {
   int threads = 0;                               ///< compute threads; 0 = cores this process may run on
   std::uint64_t memory_budget_bytes = 0;         ///< hard limit; 0 = the machine's (or cgroup's) memory
+  std::uint64_t device_memory_budget_bytes = 0;  ///< hard limit of each accelerator; 0 = what is free there at its first use
   boost::asio::io_context* io_context = nullptr; ///< borrowed, and run by its owner; null = one of our own on a thread
   LogSink log;                                   ///< null discards
 };
@@ -48,6 +49,8 @@ class Runtime {
   /// Threads for blocking or long work that must not hold the I/O thread: see offload() in runtime/offload.hpp.
   boost::asio::thread_pool& blocking_pool() noexcept;
   MemoryBudget& memory() noexcept;
+  /// The budget of accelerator `index`; made at the first call, with `free_bytes` as its limit unless RuntimeOptions gives one.
+  MemoryBudget& device_memory(int index, std::uint64_t free_bytes);
   Metrics& metrics() noexcept;
   void log(LogLevel level, std::string_view component, std::string_view message) noexcept;
 

@@ -12,4 +12,7 @@ namespace corvid::ops {
 Status embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y,
                  bool accumulate = false);
 
+/// y[i] = x[rows[i]]; rows [n] i32, each in [0, x.dim(0)); x [m, d] f32, y [n, d] f32, which must not overlap.
+Status gather_rows(const OpContext& ctx, ConstTensorView rows, ConstTensorView x, TensorView y);
+
 }  // namespace corvid::ops
