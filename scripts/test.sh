@@ -13,11 +13,16 @@ stage "reference data"
 data=$(scripts/test_data.sh)
 if [ -n "$data" ]; then export CORVID_TEST_DATA=$data; else echo "SKIPPED: no reference data; tests that compare with recorded outputs of other programs will say so"; fi
 
-if command -v nvcc >/dev/null; then echo "NOTE: nvcc is here, but no part of this version is CUDA code: nothing was compiled for a GPU."
-else echo "NOTE: CUDA WAS NOT COMPILED (no nvcc on this machine)."; fi
+# One architecture is enough to show that the CUDA code compiles; packages get them all (cmake --preset cuda).
+cuda=(-DCORVID_CUDA_ARCHITECTURES=90)
+if nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null); then
+  export CUDACXX=$nvcc
+  cuda+=(-DCORVID_CUDA=ON)
+  if ! nvidia-smi -L >/dev/null 2>&1; then echo "NOTE: CUDA is compiled here, but there is no GPU: tests tagged [cuda] will say SKIPPED."; fi
+else echo "NOTE: CUDA WAS NOT COMPILED (no nvcc on this machine): the release build below is for the CPU alone."; fi
 
 stage "structure"; python3 tests/house/check_layers.py --self-test && python3 tests/house/check_layers.py .
-stage "release build"; cmake --preset release && cmake --build --preset release
+stage "release build"; cmake --preset release "${cuda[@]}" && cmake --build --preset release
 stage "release tests"; ctest --test-dir build/release --output-on-failure
 
 # The sanitizers' passes leave out the tests of whole models: those compute for minutes there and add no new paths.
