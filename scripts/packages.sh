@@ -5,7 +5,7 @@ set -euo pipefail
 command -v apt-get >/dev/null || { echo "packages.sh: this system has no apt-get; install the packages listed in $0 by hand" >&2; exit 1; }
 
 packages="g++ cmake ninja-build ccache git ca-certificates pkg-config xz-utils unzip python3 python3-pip
-  libexpected-dev nlohmann-json3-dev libsqlite3-dev libcpp-httplib-dev libssl-dev libutf8proc-dev libgumbo-dev libcli11-dev catch2
+  libexpected-dev nlohmann-json3-dev libsqlite3-dev libcpp-httplib-dev libssl-dev libutf8proc-dev libgumbo-dev libyaml-cpp-dev libpq-dev libcli11-dev catch2
   poppler-utils"
 as_root=""
 [ "$(id -u)" = 0 ] || as_root=sudo

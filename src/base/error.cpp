@@ -22,6 +22,7 @@ std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::out_of_memory: return "out_of_memory";
     case ErrorCode::limit_exceeded: return "limit_exceeded";
     case ErrorCode::cancelled: return "cancelled";
+    case ErrorCode::interrupted: return "interrupted";
     case ErrorCode::deadline_exceeded: return "deadline_exceeded";
     case ErrorCode::io: return "io";
     case ErrorCode::network: return "network";

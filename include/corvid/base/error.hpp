@@ -29,6 +29,7 @@ enum class ErrorCode : std::uint8_t {
   network,            ///< a remote endpoint could not be reached or broke off
   rejected,           ///< a remote endpoint answered with a refusal (4xx, 5xx)
   conflict,           ///< stored state contradicts the request (another embedder, a locked workspace)
+  interrupted,        ///< a graph's node waits for a person; not a failure, and the thread goes on when there is an answer
   internal,           ///< a defect in Corvid itself
 };
 
@@ -52,6 +53,7 @@ class [[nodiscard]] Error {
   static Error network(std::string message) { return {ErrorCode::network, std::move(message)}; }
   static Error rejected(std::string message) { return {ErrorCode::rejected, std::move(message)}; }
   static Error conflict(std::string message) { return {ErrorCode::conflict, std::move(message)}; }
+  static Error interrupted(std::string message) { return {ErrorCode::interrupted, std::move(message)}; }
   static Error internal(std::string message) { return {ErrorCode::internal, std::move(message)}; }
 
   /// The same error with its place filled in. A place already set by a deeper layer is kept.
