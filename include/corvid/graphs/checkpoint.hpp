@@ -95,6 +95,7 @@ struct Commit {
   std::string thread_id;
   std::string ns;                       ///< "" is the root graph; "a:TASK|b:TASK" a subgraph's
   LeaseChange lease;                    ///< of the thread, whatever the namespace
+  std::optional<std::string> expected_latest;    ///< refuse (conflict) unless this is the newest checkpoint of (thread, ns); "": none yet
   std::optional<CheckpointRecord> checkpoint;
   std::vector<ChannelBlob> blobs;       ///< may repeat a version already stored: ignored then
   std::vector<PendingWrite> writes;
