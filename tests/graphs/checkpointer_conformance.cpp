@@ -369,7 +369,7 @@ void large_values(Checkpointer& saver) {
 }
 
 void namespaces_are_apart(Checkpointer& saver) {
-  const std::vector<std::string> spaces = {"", "a:1", "a:1|b:2", "a:10", "b"};
+  const std::vector<std::string> spaces = {"", "a:1", "a:10", "a:1|b:2", "b"};
   std::uint64_t version = 0;
   for (const auto* ns : {"b", "a:1|b:2", "", "a:10", "a:1"}) REQUIRE(saver.commit(commit_of("t", ns, "x", ++version)));
   CHECK(saver.namespaces("t").value() == spaces);
