@@ -11,7 +11,7 @@
 namespace corvid::persist {
 
 std::int64_t system_now_ms();
-std::string utc_text(std::int64_t unix_ms);   ///< 2026-01-31T12:00:00Z
+std::string utc_text(std::int64_t unix_ms);  ///< 2026-01-31T12:00:00Z
 
 /// A name that every store can keep: not empty unless allowed, without NUL bytes. `what` is the field, for the message.
 Status check_name(std::string_view what, std::string_view name, bool may_be_empty = false);
@@ -19,7 +19,7 @@ Status check_lease(const LeaseChange& change);
 Status check_commit(const Commit& commit);
 
 struct LeaseState {
-  std::string owner;             ///< empty: nobody has had it since it was given back
+  std::string owner;  ///< empty: nobody has had it since it was given back
   std::int64_t expires_ms = 0;
 };
 /// The state after `change`, or conflict.
