@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "corvid/base/json_schema.hpp"
 #include "graphs/persist/codec.hpp"
 #include "graphs/run/task.hpp"
 
@@ -39,6 +40,15 @@ Result<std::vector<Interrupt>> open_interrupts(Checkpointer& saver, std::string_
   std::vector<Interrupt> out;
   for (auto& each : by_thread) out.push_back(std::move(each.interrupt));
   return out;
+}
+
+Status check_response(const Interrupt& interrupt, const Json& value) {
+  if (interrupt.response_schema.is_null()) return {};
+  CORVID_TRY(const auto schema, JsonSchema::compile(interrupt.response_schema));
+  auto fits = schema.check(value);
+  if (fits) return {};
+  const Error why = std::move(fits).error();
+  return fail(Error::bad_input("the answer does not fit what was asked for: " + why.message() + "; the question stays open").at_key(why.key().empty() ? interrupt.id : why.key()));
 }
 
 Status answer_interrupt(Checkpointer& saver, std::string_view interrupt_id, const AnswerRequest& answer) {
