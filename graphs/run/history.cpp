@@ -69,7 +69,7 @@ void History::enable() {
 
 void History::forget_tasks() {
   tasks_.clear();
-  questions_ = {};
+  if (!questions_->answers.empty() || !questions_->open.empty()) questions_ = std::make_shared<Questions>();
   paused_ = false;
 }
 
@@ -227,12 +227,14 @@ Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, F
     else if (write.index == kStartedWrite && stored.is_number_integer()) task.starts = static_cast<int>(std::min<std::int64_t>(stored.get<std::int64_t>(), 1'000'000));
     had_tasks_ = true;
   }
-  for (auto& interrupt : loaded.interrupts) questions_.open.emplace(interrupt.id, std::move(interrupt));
+  auto questions = std::make_shared<Questions>();
+  for (auto& interrupt : loaded.interrupts) questions->open.emplace(interrupt.id, std::move(interrupt));
   for (const auto& answer : loaded.answers) {
     CORVID_TRY(const Json body, decode_json(answer.body));
     if (!body.is_object() || !body.contains("decision") || !body["decision"].is_string() || !body.contains("value")) return fail(place(damaged("an answer of an unknown form")));
-    questions_.answers.emplace(answer.interrupt_id, AnsweredInterrupt{body["decision"].get<std::string>(), answer.by, body["value"]});
+    questions->answers.emplace(answer.interrupt_id, AnsweredInterrupt{body["decision"].get<std::string>(), answer.by, body["value"]});
   }
+  questions_ = std::move(questions);
   return {};
 }
 
@@ -243,7 +245,7 @@ Commit History::commit() const {
 }
 
 void History::move_to(const Mark& mark) {
-  for (const auto& [id, open] : questions_.open) closing_.push_back(id);
+  for (const auto& [id, open] : questions_->open) closing_.push_back(id);
   forget_tasks();
   paused_ = mark.paused;
   last_ = mark.last;

@@ -129,6 +129,11 @@ Task<StateSnapshot> CompiledGraph::get_state(Runtime& runtime, RunConfig config)
   co_return co_await offload(runtime, std::move(job));
 }
 
+Task<std::vector<StateSnapshot>> CompiledGraph::get_state_history(Runtime& runtime, RunConfig config) const {
+  ListOptions all;
+  return get_state_history(runtime, std::move(config), all);
+}
+
 Task<std::vector<StateSnapshot>> CompiledGraph::get_state_history(Runtime& runtime, RunConfig config, ListOptions options) const {
   auto job = [self = shared_from_this(), config, options]() -> Result<std::vector<StateSnapshot>> {
     CORVID_TRY(auto* saver, saver_of(*self, config));
