@@ -20,10 +20,10 @@ Status each_row(Statement& row, F&& take) {
 }
 
 Result<std::vector<std::pair<std::int64_t, std::string>>> spaces_of(Database& db, std::int64_t thread) {
-  std::vector<std::pair<std::int64_t, std::string>> spaces;
+  std::vector<std::pair<std::int64_t, std::string>> spaces = {{thread, ""}};
   CORVID_TRY(CachedStatement row, db.cached("SELECT id, ns FROM graph_spaces WHERE thread = ?1"));
   row->bind(1, thread);
-  CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { spaces.emplace_back(r.integer(0), std::string(r.text(1))); }));
+  CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { spaces.emplace_back(-r.integer(0), std::string(r.text(1))); }));
   return spaces;
 }
 
@@ -56,6 +56,9 @@ Status drop_unused(Database& db, const std::set<std::int64_t>& contents) {
   }
   return {};
 }
+
+// From a row of: thread's id, its namespace's or NULL.
+ThreadRow thread_row(Statement& row, std::string_view ns) { return {row.integer(0), ns.empty() ? row.integer(0) : -row.integer(1)}; }
 
 struct StoredBlob {
   std::uint64_t base = 0;
@@ -140,7 +143,7 @@ Result<ThreadRow> find_thread(Database& db, std::string_view thread_id, std::str
   row->bind(1, thread_id);
   row->bind(2, ns);
   CORVID_TRY(const bool found, row->step());
-  return found ? ThreadRow{row->integer(0), row->integer(1)} : ThreadRow{};
+  return found ? thread_row(*row, ns) : ThreadRow{};
 }
 
 Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::string_view ns, const LeaseChange& change,
@@ -155,7 +158,7 @@ Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::st
     row->bind(2, ns);
     CORVID_TRY(const bool found, row->step());
     if (found) {
-      thread = {row->integer(0), row->integer(1)};
+      thread = thread_row(*row, ns);
       updated_ms = row->integer(2);
       held = {std::string(row->text(3)), row->integer(4)};
     }
@@ -180,6 +183,7 @@ Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::st
     row->bind(4, lease.expires_ms);
     CORVID_TRY_STATUS(row->run());
   }
+  if (ns.empty()) thread.space = thread.id;
   return thread;
 }
 
@@ -187,15 +191,12 @@ Result<std::vector<ThreadInfo>> SqliteSaver::threads() {
   std::vector<ThreadInfo> infos;
   const auto now = system_now_ms();
   const auto body = [&](Database& db) -> Status {
-    CORVID_TRY(
-        CachedStatement row,
-        db.cached(
-            "SELECT t.name, t.updated_ms, t.lease_owner, t.lease_expires_ms,"
-            " (SELECT c.id FROM graph_checkpoints c WHERE c.space = (SELECT s.id FROM graph_spaces s WHERE s.thread = t.id AND s.ns = '')"
-            "  ORDER BY c.id DESC LIMIT 1),"
-            " (SELECT count(*) FROM graph_interrupts i WHERE i.thread = t.id AND i.answered_by IS NULL AND i.closed = 0"
-            "  AND (i.expires_ms = 0 OR i.expires_ms > ?1))"
-            " FROM graph_threads t ORDER BY t.name"));
+    CORVID_TRY(CachedStatement row,
+               db.cached("SELECT t.name, t.updated_ms, t.lease_owner, t.lease_expires_ms,"
+                         " (SELECT c.id FROM graph_checkpoints c WHERE c.space = t.id ORDER BY c.id DESC LIMIT 1),"
+                         " (SELECT count(*) FROM graph_interrupts i WHERE i.thread = t.id AND i.answered_by IS NULL AND i.closed = 0"
+                         "  AND (i.expires_ms = 0 OR i.expires_ms > ?1))"
+                         " FROM graph_threads t ORDER BY t.name"));
     row->bind(1, now);
     return each_row(*row, [&](Statement& r) {
       ThreadInfo info;
@@ -262,8 +263,11 @@ Status SqliteSaver::copy_thread(std::string_view from, std::string_view to) {
     const auto copy = db.last_insert_rowid();
     CORVID_TRY(const auto spaces, spaces_of(db, source.id));
     for (const auto& [space, ns] : spaces) {
-      CORVID_TRY_STATUS(run_with(db, "INSERT INTO graph_spaces(thread, ns) VALUES(?1, ?2)", copy, ns, {}));
-      const auto mine = db.last_insert_rowid();
+      auto mine = copy;
+      if (!ns.empty()) {
+        CORVID_TRY_STATUS(run_with(db, "INSERT INTO graph_spaces(thread, ns) VALUES(?1, ?2)", copy, ns, {}));
+        mine = -db.last_insert_rowid();
+      }
       CORVID_TRY_STATUS(run_with(db,
                                  "INSERT INTO graph_checkpoints SELECT ?2, id, parent, step, source, created_ms, body, channels, sum"
                                  " FROM graph_checkpoints WHERE space = ?1",
