@@ -104,3 +104,36 @@ TEST_CASE("a node that is a program ends with its task's cancellation", "[proces
   REQUIRE_FALSE(result);
   CHECK(result.error().code() == ErrorCode::cancelled);
 }
+
+TEST_CASE("arguments of exec in graph files", "[process]") {
+  const Json given{{"command", {"sh", "-c", "true"}}, {"cwd", "tools"}, {"env", {{"A", "b"}}}, {"timeout", "250ms"}, {"grace", 1.5},
+                   {"max_output_bytes", 1000}};
+  const auto options = process_node_options(given, "graphs");
+  REQUIRE(options);
+  CHECK(options->command == std::vector<std::string>{"sh", "-c", "true"});
+  CHECK(options->folder == "graphs/tools");
+  CHECK(options->environment == std::vector<std::pair<std::string, std::string>>{{"A", "b"}});
+  CHECK(options->timeout == 250ms);
+  CHECK(options->grace == 1500ms);
+  CHECK(options->max_output_bytes == 1000);
+  CHECK(process_node_options(Json{{"command", {"a"}}, {"cwd", "/tmp"}}, "graphs")->folder == "/tmp");
+  for (const auto& [key, value] : given.items()) CHECK(process_node_schema()["properties"].contains(key));
+  const auto wrong = [](Json change) {
+    Json arguments{{"command", {"a"}}};
+    arguments.update(change);
+    const auto read = process_node_options(arguments);
+    REQUIRE_FALSE(read);
+    CHECK(read.error().code() == ErrorCode::bad_input);
+    return read.error().key();
+  };
+  CHECK(wrong({{"command", Json::array()}}) == "/command");
+  CHECK(wrong({{"command", "sh"}}) == "/command");
+  CHECK(wrong({{"command", {1}}}) == "/command");
+  CHECK(wrong({{"cwd", 1}}) == "/cwd");
+  CHECK(wrong({{"env", {{"A", 1}}}}) == "/env/A");
+  CHECK(wrong({{"timeout", "soon"}}) == "/timeout");
+  CHECK(wrong({{"timeout", "5 s"}}) == "/timeout");
+  CHECK(wrong({{"grace", -1}}) == "/grace");
+  CHECK(wrong({{"max_output_bytes", 0}}) == "/max_output_bytes");
+  CHECK(wrong({{"shell", true}}) == "/shell");
+}

@@ -37,4 +37,10 @@ NodeCoroutine process_node(ProcessNodeOptions options);
 /// The program's answer as a node's result, for the channels of `schema`. Errors: bad_input.
 Result<NodeResult> process_node_result(Json answer, const Schema& schema);
 
+/// The arguments of the node type `exec` in graph files, as a JSON Schema: command (required), cwd, env, timeout, grace, max_output_bytes.
+Json process_node_schema();
+/// Options of such arguments. `folder` is the graph file's: there the program runs, or in `cwd`, relative to it. Durations are seconds or a
+/// text: "250ms", "30s", "5m". Errors: bad_input (key: JSON pointer of the argument).
+Result<ProcessNodeOptions> process_node_options(const Json& arguments, const std::filesystem::path& folder = {});
+
 }  // namespace corvid
