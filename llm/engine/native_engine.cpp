@@ -172,6 +172,7 @@ Result<RestoredSequence> NativeEngine::restore_or_recompute(std::span<const std:
 
 Result<EventStream> NativeEngine::continue_sequence(Sequence& sequence, GenerateRequest request) {
   auto impl = sequence.impl();
+  if (impl->run.pool() != p_.pool) return fail(Error::invalid_argument("the sequence is another engine's; save it there and restore it here").at_key("sequence"));
   const std::size_t had = impl->run.ids.size();
   CORVID_TRY(auto more, prompt_ids(request, had == 0));
   std::vector<TokenId> prompt = impl->run.ids;

@@ -111,7 +111,7 @@ class Engine : public ChatModel, public std::enable_shared_from_this<Engine> {
   virtual Result<RestoredSequence> restore_or_recompute(std::span<const std::byte> saved, const ConstraintFactory& constraints = {}) = 0;
   /// Continues `sequence` in place: its tokens, and the prompt behind them (a text without BOS), are read; new ones are appended to it
   /// when the stream ends. Until the last event it is empty and must be left alone. Its own sampler and constraint go on where
-  /// it has them; a constraint of the request comes first and holds for this request.
+  /// it has them; a constraint of the request comes first and holds for this request. Errors: invalid_argument (another engine's), as generate.
   virtual Result<EventStream> continue_sequence(Sequence& sequence, GenerateRequest request) = 0;
 
   virtual const ModelInfo& info() const noexcept = 0;
