@@ -1,5 +1,6 @@
 #include "corvid/agents/model_state.hpp"
 
+#include <boost/asio/this_coro.hpp>
 #include <optional>
 #include <utility>
 
@@ -44,8 +45,7 @@ class Rollback {
   Sequence before_;
 };
 
-// Reads to the stream's end in any case: when this returns, the model works on it no more.
-Task<GenerationResult> read(NodeContext& context, EventStream& stream, const EitherToken& cancellation) {
+Task<GenerationResult> read_events(NodeContext& context, EventStream& stream, const EitherToken& cancellation) {
   GenerationResult result;
   std::optional<Error> stopped;
   bool finished = false;
@@ -77,6 +77,16 @@ Task<GenerationResult> read(NodeContext& context, EventStream& stream, const Eit
   }
   if (stopped) co_return fail(std::move(*stopped));
   if (!finished) co_return fail(Error::internal("the stream ended without a finish reason"));
+  co_return result;
+}
+
+// Reads to the stream's end in any case: when this returns, the model works on it no more. A cancelled coroutine would be thrown out of
+// its next wait and leave the model at work; the token says the same, and the stream then ends within one token.
+Task<GenerationResult> read(NodeContext& context, EventStream& stream, const EitherToken& cancellation) {
+  const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
+  co_await boost::asio::this_coro::throw_if_cancelled(false);
+  auto result = co_await read_events(context, stream, cancellation);
+  co_await boost::asio::this_coro::throw_if_cancelled(throws);
   co_return result;
 }
 
