@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "graphs/persist/codec.hpp"
+#include "graphs/run/thread_state.hpp"
 
 namespace corvid {
 
@@ -15,8 +16,6 @@ Result<Json> encode_send_tasks(const CompiledGraph::Impl& graph, const std::vect
 Result<std::vector<SendTask>> decode_send_tasks(const CompiledGraph::Impl& graph, const Json& stored, std::vector<std::string>& notes);
 
 namespace {
-
-constexpr const char* kShapeChannel = "__shape";
 
 std::uint64_t random_bits() {
   thread_local std::mt19937_64 generator([] {
@@ -75,22 +74,6 @@ void History::forget_tasks() {
 
 void History::changed(const std::vector<std::uint32_t>& channels) {
   for (const auto channel : channels) tracks_[channel].dirty = true;
-}
-
-void History::detach(std::string ns) {
-  ns_ = std::move(ns);
-  parent_id_.clear();
-  latest_id_.clear();
-  checkpoint_id_.clear();
-  stored_id_.clear();
-  newest_version_ = 0;
-  shape_version_ = 0;
-  shape_signature_.clear();
-  for (auto& track : tracks_) track = Track{.dirty = true};
-  std::fill(record_.begin(), record_.end(), Json(nullptr));
-  forget_tasks();
-  had_tasks_ = false;
-  first_ = true;
 }
 
 Status History::restore_body(const LoadedCheckpoint& loaded, Frontier& frontier) {

@@ -66,9 +66,6 @@ class History {
   Status not_newest(const CheckpointRecord& newest);
   /// A commit without a checkpoint, for tasks' writes and questions.
   Commit commit() const;
-  /// Copies of everything, for another thread or line: every channel is written whole.
-  void detach(std::string ns = {});
-
   void has_tasks() noexcept { had_tasks_ = true; }  // writes were stored under the current checkpoint
   Result<PendingWrite> result_write(TaskRun& task) const;
   PendingWrite error_write(TaskRun& task) const;
