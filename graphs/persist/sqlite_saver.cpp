@@ -110,8 +110,7 @@ Status put_space(Database& db, std::string_view ns, ThreadRow& thread) {
 }
 
 Status apply(Database& db, const Commit& commit) {
-  CORVID_TRY(ThreadRow thread,
-             touch_thread(db, commit.thread_id, commit.ns, commit.lease, commit.checkpoint ? commit.checkpoint->created_ms : 0));
+  CORVID_TRY(ThreadRow thread, touch_thread(db, commit.thread_id, commit.ns, commit.lease));
   const bool states = commit.checkpoint || !commit.blobs.empty() || !commit.writes.empty();
   if (states && thread.space == 0) CORVID_TRY_STATUS(put_space(db, commit.ns, thread));
   if (commit.checkpoint) CORVID_TRY_STATUS(put_checkpoint(db, thread.space, *commit.checkpoint));
