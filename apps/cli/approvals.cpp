@@ -65,7 +65,7 @@ class Approvals final : public Command {
 
   Status audit(Session& session, Checkpointer& saver) {
     CORVID_TRY(const auto log, saver.audit());
-    CORVID_TRY_STATUS(verify_audit(log));
+    CORVID_TRY_STATUS(saver.check_audit());
     Json out = Json::array();
     for (const auto& entry : log) {
       if (session.json) out.push_back({{"seq", entry.seq}, {"at", time_json(entry.at_ms)}, {"by", entry.actor}, {"action", entry.action}, {"id", entry.subject}, {"hash", entry.hash}});

@@ -110,8 +110,7 @@ Status put_space(Database& db, std::string_view ns, ThreadRow& thread) {
 }
 
 Status apply(Database& db, const Commit& commit) {
-  CORVID_TRY(ThreadRow thread,
-             touch_thread(db, commit.thread_id, commit.ns, commit.lease, commit.checkpoint ? commit.checkpoint->created_ms : 0));
+  CORVID_TRY(ThreadRow thread, touch_thread(db, commit.thread_id, commit.ns, commit.lease));
   if (commit.expected_latest) {
     CORVID_TRY(CachedStatement newest, db.cached("SELECT coalesce(max(id), '') FROM graph_checkpoints WHERE space = ?1"));
     newest->bind(1, thread.space);
