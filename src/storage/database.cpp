@@ -2,10 +2,14 @@
 
 #include <sqlite3.h>
 
+#include <functional>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <utility>
+
+#include "corvid/base/hash.hpp"
 
 namespace corvid {
 namespace {
@@ -117,14 +121,53 @@ Result<Database> Database::open(const std::filesystem::path& path, bool read_onl
   return db;
 }
 
-Database::Database(Database&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+// By SQL: the statements that nobody uses right now. Nodes stay where they are, so a lent statement finds its way home.
+struct Database::Cache {
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view sql) const noexcept { return fast_hash(sql); }
+  };
+  std::unordered_map<std::string, std::vector<Statement>, Hash, std::equal_to<>> idle;
+  std::size_t made = 0;   // more can never come home to one vector
+};
+
+Database::Database(sqlite3* handle) : handle_(handle), cache_(std::make_unique<Cache>()) {}
+
+Database::Database(Database&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)), cache_(std::move(other.cache_)) {}
 
 Database& Database::operator=(Database&& other) noexcept {
   std::swap(handle_, other.handle_);
+  std::swap(cache_, other.cache_);
   return *this;
 }
 
-Database::~Database() { sqlite3_close_v2(handle_); }
+Database::~Database() {
+  cache_.reset();
+  sqlite3_close_v2(handle_);
+}
+
+CachedStatement::~CachedStatement() {
+  if (!statement_.statement_) return;   // moved from
+  statement_.reset();
+  home_->push_back(std::move(statement_));
+}
+
+Result<CachedStatement> Database::cached(std::string_view sql) {
+  auto entry = cache_->idle.find(sql);
+  if (entry == cache_->idle.end()) entry = cache_->idle.emplace(std::string(sql), std::vector<Statement>()).first;
+  auto& idle = entry->second;
+  if (!idle.empty()) {
+    CachedStatement lent(std::move(idle.back()), &idle);
+    idle.pop_back();
+    return lent;
+  }
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  Statement prepared(statement);
+  if (code != SQLITE_OK) return fail(sqlite_error(handle_, code, "cannot prepare a statement"));
+  idle.reserve(++cache_->made);   // giving back must not allocate
+  return CachedStatement(std::move(prepared), &idle);
+}
 
 Status Database::execute(std::string_view sql) {
   const std::string text(sql);

@@ -89,10 +89,10 @@ class SqliteWorkspace final : public Workspace {
   Status write(FunctionRef<Status(Database&)> body) override {
     std::lock_guard in_process(write_mutex_);
     CORVID_TRY(FileLock lock, FileLock::acquire(lock_path_, options_.busy_timeout_ms));
-    CORVID_TRY_STATUS(writer_.execute("BEGIN IMMEDIATE"));
+    CORVID_TRY_STATUS(run_cached("BEGIN IMMEDIATE"));
     Rollback rollback(writer_);
     CORVID_TRY_STATUS(body(writer_));
-    CORVID_TRY_STATUS(writer_.execute("COMMIT"));
+    CORVID_TRY_STATUS(run_cached("COMMIT"));
     rollback.disarm();
     return checkpoint_if_due();
   }
@@ -137,6 +137,11 @@ class SqliteWorkspace final : public Workspace {
    private:
     Database* db_;
   };
+
+  Status run_cached(std::string_view sql) {
+    CORVID_TRY(CachedStatement statement, writer_.cached(sql));
+    return statement->run();
+  }
 
   // With automatic checkpoints off, the log is written back here, while the file lock keeps every other writer out. A reader in the
   // way only makes it partial; the data is durable in the log either way, so its failure is not the write's.

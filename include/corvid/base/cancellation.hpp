@@ -20,6 +20,7 @@ class CancellationToken {
  public:
   CancellationToken() = default;
 
+  bool cancellable() const noexcept { return state_ != nullptr; }  ///< false: nobody can ever cancel it
   bool cancelled() const noexcept;  ///< cancel() was called (a passed deadline does not count)
   std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
 

@@ -1,10 +1,11 @@
 // Checkpointer: where threads keep their supersteps, unanswered questions and answers. A store moves bytes; what is in them is the
 // graph runtime's business (CBOR, or its encryption).
 //
-//   auto saver = SqliteSaver::open(workspace);             // or MemorySaver, PostgresSaver
-//   CORVID_TRY_STATUS(saver->commit(commit));              // one transaction: all of it, or none
+//   CORVID_TRY(auto store, open_sqlite_store(workspace));  // or make_memory_saver(), open_postgres_store(url)
+//   CORVID_TRY_STATUS(store.saver->commit(commit));        // one transaction: all of it, or none
 //
-// Every call blocks until the store has answered and may come from any thread. What commit() returned for is durable.
+// Every call blocks until the store has answered and may come from any thread. What commit() returned for is durable. Names and ids are
+// UTF-8 without NUL bytes and compare by their bytes.
 #pragma once
 
 #include <cstddef>
@@ -56,7 +57,7 @@ struct PendingWrite {
 
 /// A question to a person, open until answered, expired, or its thread is deleted.
 struct InterruptRecord {
-  std::string id;
+  std::string id;                       ///< unique within its thread; a copy of the thread may ask under the same id
   std::string thread_id, ns;            ///< filled in by the store from the commit when reading
   std::string checkpoint_id, task_id;
   std::string node;
@@ -71,6 +72,7 @@ struct AnswerRecord {
   std::string by;                       ///< who answered
   std::int64_t answered_ms = 0;
   Bytes body;                           ///< CBOR {decision, value}
+  std::string thread_id;                ///< of the thread that asked; empty: the one that has this question open
 };
 
 /// One entry of the audit log: `hash` = SHA-256 over (previous hash, seq, at_ms, actor, action, subject, detail), each length-prefixed.
@@ -85,8 +87,10 @@ struct AuditRecord {
 /// The right to run a thread. A commit that names an owner who lost the lease is refused.
 struct LeaseChange {
   enum class Kind : std::uint8_t { none, acquire, keep, release };
-  Kind kind = Kind::none;               ///< acquire takes a free, expired or own lease; keep renews; release gives it back
-  std::string owner;                    ///< unique per run of a process
+  /// acquire takes a free, expired or own lease. keep renews, release gives back: both are refused where the lease is no longer the
+  /// owner's, and go through where it ran out and nobody took it.
+  Kind kind = Kind::none;
+  std::string owner;                    ///< unique per run of a process; with `none`: empty, or one that must still hold the lease
   std::int64_t ttl_ms = 0;
 };
 
@@ -95,12 +99,16 @@ struct Commit {
   std::string thread_id;
   std::string ns;                       ///< "" is the root graph; "a:TASK|b:TASK" a subgraph's
   LeaseChange lease;                    ///< of the thread, whatever the namespace
-  std::optional<CheckpointRecord> checkpoint;
+  std::optional<std::string> expected_latest;    ///< refuse (conflict) unless this is the newest checkpoint of (thread, ns); "": none yet
+  std::optional<CheckpointRecord> checkpoint;    ///< replaces one of the same id
   std::vector<ChannelBlob> blobs;       ///< may repeat a version already stored: ignored then
   std::vector<PendingWrite> writes;
-  std::string drop_writes_of;           ///< checkpoint id whose pending writes are folded into this checkpoint; empty: none
+  std::string drop_writes_of;           ///< checkpoint id whose pending writes, those above too, are folded into this one; empty: none
   std::vector<InterruptRecord> interrupts;       ///< asked now; one that is there already is left as it is
   std::vector<std::string> close_interrupts;     ///< ids that are no longer open, their tasks having finished
+  /// Given elsewhere, to questions asked from `checkpoint` (a thread that is copied or imported). Each is stored with its question,
+  /// closed; without an audit entry. One that is there already is left as it is.
+  std::vector<AnswerRecord> answers;
 };
 
 /// A checkpoint with all that is needed to go on from it.
@@ -108,8 +116,8 @@ struct LoadedCheckpoint {
   CheckpointRecord record;
   std::vector<ChannelBlob> blobs;       ///< for each channel its chain, from the whole value to the newest delta
   std::vector<PendingWrite> writes;     ///< ordered by task id, index
-  std::vector<InterruptRecord> interrupts;       ///< open ones asked from this checkpoint
-  std::vector<AnswerRecord> answers;             ///< to any of its interrupts, closed ones too
+  std::vector<InterruptRecord> interrupts;       ///< unanswered ones asked from this checkpoint, expired ones too; oldest first
+  std::vector<AnswerRecord> answers;             ///< to any of its interrupts, closed ones too; ordered by interrupt id
 };
 
 struct ListOptions {
@@ -120,10 +128,10 @@ struct ListOptions {
 struct ThreadInfo {
   std::string thread_id;
   std::string last_checkpoint_id;       ///< of the root namespace
-  std::int64_t updated_ms = 0;
+  std::int64_t updated_ms = 0;          ///< the greatest created_ms of its checkpoints in any namespace; 0: none yet
   std::string lease_owner;              ///< empty: free (or expired)
   std::int64_t lease_expires_ms = 0;
-  std::size_t open_interrupts = 0;
+  std::size_t open_interrupts = 0;      ///< without expired ones
 };
 
 struct PruneOptions {
@@ -131,7 +139,8 @@ struct PruneOptions {
   std::int64_t older_than_ms = 0;       ///< Unix time; only what was created before it goes; 0: any
 };
 
-/// Thread-safe. Errors of every member: io (disk full, server gone), bad_input (damaged), conflict (lease lost, newer schema).
+/// Thread-safe. Errors of every member: io (disk full, server gone), bad_input (damaged), conflict (lease lost, newer schema),
+/// invalid_argument (an empty id, a delta on a later version).
 class Checkpointer {
  public:
   virtual ~Checkpointer() = default;
@@ -145,7 +154,7 @@ class Checkpointer {
   virtual Result<std::optional<LoadedCheckpoint>> get(std::string_view thread_id, std::string_view ns, std::string_view id = {}) = 0;
   /// Newest first, without blobs and writes.
   virtual Result<std::vector<CheckpointRecord>> list(std::string_view thread_id, std::string_view ns, const ListOptions& options = {}) = 0;
-  virtual Result<std::vector<std::string>> namespaces(std::string_view thread_id) = 0;   ///< sorted
+  virtual Result<std::vector<std::string>> namespaces(std::string_view thread_id) = 0;   ///< those with a checkpoint, sorted
   virtual Result<std::vector<ThreadInfo>> threads() = 0;                                 ///< sorted by id
 
   /// Open questions, oldest first; of all threads where `thread_id` is empty. Expired ones are left out unless asked for.
@@ -156,6 +165,8 @@ class Checkpointer {
   /// Appends to the audit log; seq and hashes are computed in the transaction.
   virtual Status append_audit(const AuditRecord& entry) = 0;
   virtual Result<std::vector<AuditRecord>> audit() = 0;                                  ///< oldest first
+  /// verify_audit() over what is stored: with encryption the hashes are over the encrypted details, so no key is needed.
+  virtual Status check_audit();
 
   /// Takes, renews or gives back a lease outside a commit. Errors: conflict.
   virtual Status lease(std::string_view thread_id, const LeaseChange& change) = 0;
@@ -164,7 +175,8 @@ class Checkpointer {
   virtual Status delete_thread(std::string_view thread_id) = 0;
   /// Everything of `from` under the name `to`, but its lease and open questions. Errors: not_found, conflict (`to` exists).
   virtual Status copy_thread(std::string_view from, std::string_view to) = 0;
-  /// Removes old checkpoints and every blob that no kept checkpoint needs, directly or as the base of a delta. Returns how many went.
+  /// Removes old checkpoints and every blob that no kept checkpoint needs, directly or as the base of a delta, with their pending
+  /// writes, questions and answers. Checkpoints with an open question stay. Returns how many checkpoints went.
   virtual Result<std::size_t> prune(std::string_view thread_id, const PruneOptions& options) = 0;
 
   /// A cache of nodes' results. nullopt where there is none or it has expired at `now_ms`.

@@ -59,6 +59,7 @@ struct GraphProblem {
 /// Collects nodes and edges; nothing is checked before compile().
 class GraphBuilder {
  public:
+  struct Impl;
   explicit GraphBuilder(std::vector<ChannelSpec> channels);
   explicit GraphBuilder(std::shared_ptr<const Schema> schema);
   GraphBuilder(GraphBuilder&&) noexcept;
@@ -83,7 +84,6 @@ class GraphBuilder {
   Result<std::shared_ptr<const CompiledGraph>> compile(CompileOptions options = {}) const;
 
  private:
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -48,7 +48,12 @@ Result<EncryptionKey> read_encryption_key(const std::filesystem::path& file);
 
 /// A thread with its whole history as one CBOR document, and back. Works with any checkpointer, between kinds too.
 Result<Bytes> export_thread(Checkpointer& saver, std::string_view thread_id);
-/// Errors: bad_input (damaged), conflict (the thread exists).
+/// Leases and open questions are not part of it; answers are. Errors: bad_input (damaged), conflict (the thread exists). The root
+/// namespace is stored last, so a thread whose import was cut off has no state to run from.
 Status import_thread(Checkpointer& saver, const Bytes& exported, std::string_view thread_id);
+
+/// Deletes threads whose last checkpoint was created before `older_than_ms` (Unix time) and that have no open questions and no live
+/// lease. Returns how many.
+Result<std::size_t> expire_threads(Checkpointer& saver, std::int64_t older_than_ms);
 
 }  // namespace corvid

@@ -11,6 +11,8 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "corvid/base/result.hpp"
 
@@ -44,8 +46,24 @@ class Statement {
 
  private:
   friend class Database;
+  friend class CachedStatement;
   explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
   sqlite3_stmt* statement_ = nullptr;
+};
+
+/// A statement lent by Database::cached, reset and given back when this goes. Must not outlive its Database.
+class CachedStatement {
+ public:
+  CachedStatement(CachedStatement&&) noexcept = default;
+  ~CachedStatement();
+  Statement* operator->() noexcept { return &statement_; }
+  Statement& operator*() noexcept { return statement_; }
+
+ private:
+  friend class Database;
+  CachedStatement(Statement statement, std::vector<Statement>* home) : statement_(std::move(statement)), home_(home) {}
+  Statement statement_;
+  std::vector<Statement>* home_;
 };
 
 /// One connection. Not thread-safe.
@@ -58,13 +76,17 @@ class Database {
 
   Status execute(std::string_view sql);                  ///< one or more statements without results
   Result<Statement> prepare(std::string_view sql);
+  /// The same, kept for the next time: for SQL that is a literal of the program, since nothing ever leaves the cache.
+  Result<CachedStatement> cached(std::string_view sql);
   std::int64_t last_insert_rowid() const;
   std::int64_t changes() const;
   sqlite3* handle() const noexcept { return handle_; }
 
  private:
-  explicit Database(sqlite3* handle) : handle_(handle) {}
+  struct Cache;
+  explicit Database(sqlite3* handle);
   sqlite3* handle_ = nullptr;
+  std::unique_ptr<Cache> cache_;
 };
 
 }  // namespace corvid

@@ -1,0 +1,305 @@
+// SqliteSaver: threads as a whole, their leases, and what is removed of them.
+#include <map>
+#include <set>
+#include <utility>
+
+#include "persist/rows.hpp"
+#include "persist/rules.hpp"
+#include "persist/sqlite_schema.hpp"
+
+namespace corvid::persist {
+namespace {
+
+template <class F>
+Status each_row(Statement& row, F&& take) {
+  while (true) {
+    CORVID_TRY(const bool more, row.step());
+    if (!more) return {};
+    take(row);
+  }
+}
+
+Result<std::vector<std::pair<std::int64_t, std::string>>> spaces_of(Database& db, std::int64_t thread) {
+  std::vector<std::pair<std::int64_t, std::string>> spaces;
+  CORVID_TRY(CachedStatement row, db.cached("SELECT id, ns FROM graph_spaces WHERE thread = ?1"));
+  row->bind(1, thread);
+  CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { spaces.emplace_back(r.integer(0), std::string(r.text(1))); }));
+  return spaces;
+}
+
+Status run_with(Database& db, std::string_view sql, std::int64_t first) {
+  CORVID_TRY(CachedStatement row, db.cached(sql));
+  row->bind(1, first);
+  return row->run();
+}
+
+Status run_with(Database& db, std::string_view sql, std::int64_t first, std::int64_t second) {
+  CORVID_TRY(CachedStatement row, db.cached(sql));
+  row->bind(1, first);
+  row->bind(2, second);
+  return row->run();
+}
+
+Status run_with(Database& db, std::string_view sql, std::int64_t first, std::string_view second, std::string_view third) {
+  CORVID_TRY(CachedStatement row, db.cached(sql));
+  row->bind(1, first);
+  row->bind(2, second);
+  if (!third.empty()) row->bind(3, third);
+  return row->run();
+}
+
+// Reachability, not counters: a counter that is once wrong stays wrong.
+Status drop_unused(Database& db, const std::set<std::int64_t>& contents) {
+  for (const auto content : contents) {
+    CORVID_TRY_STATUS(
+        run_with(db, "DELETE FROM graph_contents WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM graph_blobs WHERE content = ?1)", content));
+  }
+  return {};
+}
+
+struct StoredBlob {
+  std::uint64_t base = 0;
+  std::int64_t content = 0;  // 0: inline
+};
+using BlobKey = std::pair<std::string, std::uint64_t>;  // channel, version
+
+Result<std::size_t> prune_space(Database& db, std::int64_t thread, std::int64_t space, std::string_view ns, const PruneOptions& options,
+                                std::int64_t now_ms) {
+  std::set<std::string, std::less<>> asked_from;
+  {
+    CORVID_TRY(CachedStatement row,
+               db.cached("SELECT checkpoint FROM graph_interrupts WHERE thread = ?1 AND ns = ?2 AND answered_by IS NULL"
+                         " AND closed = 0 AND (expires_ms = 0 OR expires_ms > ?3)"));
+    row->bind(1, thread);
+    row->bind(2, ns);
+    row->bind(3, now_ms);
+    CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { asked_from.emplace(r.text(0)); }));
+  }
+  std::vector<std::string> gone;
+  std::set<BlobKey> needed;
+  std::map<BlobKey, StoredBlob> blobs;
+  std::vector<ChannelVersion> kept;
+  {
+    CORVID_TRY(CachedStatement row, db.cached("SELECT id, created_ms, channels FROM graph_checkpoints WHERE space = ?1 ORDER BY id DESC"));
+    row->bind(1, space);
+    for (std::size_t newer = 0;; ++newer) {
+      CORVID_TRY(const bool more, row->step());
+      if (!more) break;
+      const bool old = options.older_than_ms == 0 || row->integer(1) < options.older_than_ms;
+      if (newer >= options.keep_last && old && !asked_from.contains(row->text(0))) {
+        gone.emplace_back(row->text(0));
+        continue;
+      }
+      CORVID_TRY(auto channels, unpack_channels(row->blob(2)));
+      kept.insert(kept.end(), std::make_move_iterator(channels.begin()), std::make_move_iterator(channels.end()));
+    }
+  }
+  if (gone.empty()) return gone.size();
+  {
+    CORVID_TRY(CachedStatement row, db.cached("SELECT channel, version, base, content FROM graph_blobs WHERE space = ?1"));
+    row->bind(1, space);
+    CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) {
+      blobs.emplace(BlobKey{r.text(0), static_cast<std::uint64_t>(r.integer(1))},
+                    StoredBlob{static_cast<std::uint64_t>(r.integer(2)), r.integer(3)});
+    }));
+  }
+  for (auto& channel : kept) {
+    BlobKey key{std::move(channel.channel), channel.version};
+    for (auto blob = blobs.find(key); blob != blobs.end() && needed.insert(key).second; blob = blobs.find(key))
+      key.second = blob->second.base;
+  }
+  for (const auto& id : gone) {
+    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_checkpoints WHERE space = ?1 AND id = ?2", space, id, {}));
+    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_writes WHERE space = ?1 AND checkpoint = ?2", space, id, {}));
+    CORVID_TRY(CachedStatement row, db.cached("DELETE FROM graph_interrupts WHERE thread = ?1 AND checkpoint = ?2 AND ns = ?3"));
+    row->bind(1, thread);
+    row->bind(2, id);
+    row->bind(3, ns);
+    CORVID_TRY_STATUS(row->run());
+  }
+  std::set<std::int64_t> contents;
+  for (const auto& [key, blob] : blobs) {
+    if (needed.contains(key)) continue;
+    CORVID_TRY(CachedStatement row, db.cached("DELETE FROM graph_blobs WHERE space = ?1 AND channel = ?2 AND version = ?3"));
+    row->bind(1, space);
+    row->bind(2, key.first);
+    row->bind(3, static_cast<std::int64_t>(key.second));
+    CORVID_TRY_STATUS(row->run());
+    if (blob.content != 0) contents.insert(blob.content);
+  }
+  CORVID_TRY_STATUS(drop_unused(db, contents));
+  return gone.size();
+}
+
+}  // namespace
+
+Result<ThreadRow> find_thread(Database& db, std::string_view thread_id, std::string_view ns) {
+  CORVID_TRY(CachedStatement row,
+             db.cached("SELECT t.id, s.id FROM graph_threads t LEFT JOIN graph_spaces s ON s.thread = t.id AND s.ns = ?2"
+                       " WHERE t.name = ?1"));
+  row->bind(1, thread_id);
+  row->bind(2, ns);
+  CORVID_TRY(const bool found, row->step());
+  return found ? ThreadRow{row->integer(0), row->integer(1)} : ThreadRow{};
+}
+
+Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::string_view ns, const LeaseChange& change,
+                               std::int64_t created_ms) {
+  ThreadRow thread;
+  LeaseState held;
+  std::int64_t updated_ms = 0;
+  {
+    CORVID_TRY(CachedStatement row, db.cached("SELECT t.id, s.id, t.updated_ms, t.lease_owner, t.lease_expires_ms FROM graph_threads t"
+                                              " LEFT JOIN graph_spaces s ON s.thread = t.id AND s.ns = ?2 WHERE t.name = ?1"));
+    row->bind(1, thread_id);
+    row->bind(2, ns);
+    CORVID_TRY(const bool found, row->step());
+    if (found) {
+      thread = {row->integer(0), row->integer(1)};
+      updated_ms = row->integer(2);
+      held = {std::string(row->text(3)), row->integer(4)};
+    }
+  }
+  CORVID_TRY(const LeaseState lease, change_lease(held, change, thread_id, system_now_ms()));
+  if (thread.id == 0) {
+    CORVID_TRY(CachedStatement row,
+               db.cached("INSERT INTO graph_threads(name, updated_ms, lease_owner, lease_expires_ms) VALUES(?1, ?2, ?3, ?4)"));
+    row->bind(1, thread_id);
+    row->bind(2, created_ms);
+    row->bind(3, lease.owner);
+    row->bind(4, lease.expires_ms);
+    CORVID_TRY_STATUS(row->run());
+    thread.id = db.last_insert_rowid();
+  } else if (created_ms > updated_ms || change.kind != LeaseChange::Kind::none) {
+    CORVID_TRY(CachedStatement row,
+               db.cached("UPDATE graph_threads SET updated_ms = max(updated_ms, ?2), lease_owner = ?3, lease_expires_ms = ?4"
+                         " WHERE id = ?1"));
+    row->bind(1, thread.id);
+    row->bind(2, created_ms);
+    row->bind(3, lease.owner);
+    row->bind(4, lease.expires_ms);
+    CORVID_TRY_STATUS(row->run());
+  }
+  return thread;
+}
+
+Result<std::vector<ThreadInfo>> SqliteSaver::threads() {
+  std::vector<ThreadInfo> infos;
+  const auto now = system_now_ms();
+  const auto body = [&](Database& db) -> Status {
+    CORVID_TRY(
+        CachedStatement row,
+        db.cached(
+            "SELECT t.name, t.updated_ms, t.lease_owner, t.lease_expires_ms,"
+            " (SELECT c.id FROM graph_checkpoints c WHERE c.space = (SELECT s.id FROM graph_spaces s WHERE s.thread = t.id AND s.ns = '')"
+            "  ORDER BY c.id DESC LIMIT 1),"
+            " (SELECT count(*) FROM graph_interrupts i WHERE i.thread = t.id AND i.answered_by IS NULL AND i.closed = 0"
+            "  AND (i.expires_ms = 0 OR i.expires_ms > ?1))"
+            " FROM graph_threads t ORDER BY t.name"));
+    row->bind(1, now);
+    return each_row(*row, [&](Statement& r) {
+      ThreadInfo info;
+      info.thread_id = r.text(0);
+      info.updated_ms = r.integer(1);
+      if (r.integer(3) > now) {
+        info.lease_owner = r.text(2);
+        info.lease_expires_ms = r.integer(3);
+      }
+      info.last_checkpoint_id = r.text(4);
+      info.open_interrupts = static_cast<std::size_t>(r.integer(5));
+      infos.push_back(std::move(info));
+    });
+  };
+  CORVID_TRY_STATUS(workspace_->read(body));
+  return infos;
+}
+
+Status SqliteSaver::lease(std::string_view thread_id, const LeaseChange& change) {
+  CORVID_TRY_STATUS(check_name("a thread's id", thread_id));
+  CORVID_TRY_STATUS(check_lease(change));
+  const auto body = [&](Database& db) -> Status {
+    CORVID_TRY_STATUS(touch_thread(db, thread_id, "", change, 0));
+    return {};
+  };
+  return workspace_->write(body);
+}
+
+Status SqliteSaver::delete_thread(std::string_view thread_id) {
+  const auto body = [&](Database& db) -> Status {
+    CORVID_TRY(const ThreadRow thread, find_thread(db, thread_id));
+    if (thread.id == 0) return {};
+    CORVID_TRY(const auto spaces, spaces_of(db, thread.id));
+    std::set<std::int64_t> contents;
+    for (const auto& [space, ns] : spaces) {
+      {
+        CORVID_TRY(CachedStatement row, db.cached("SELECT content FROM graph_blobs WHERE space = ?1 AND content IS NOT NULL"));
+        row->bind(1, space);
+        CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { contents.insert(r.integer(0)); }));
+      }
+      CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_checkpoints WHERE space = ?1", space));
+      CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_blobs WHERE space = ?1", space));
+      CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_writes WHERE space = ?1", space));
+    }
+    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_spaces WHERE thread = ?1", thread.id));
+    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_interrupts WHERE thread = ?1", thread.id));
+    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_threads WHERE id = ?1", thread.id));
+    return drop_unused(db, contents);
+  };
+  return workspace_->write(body);
+}
+
+Status SqliteSaver::copy_thread(std::string_view from, std::string_view to) {
+  CORVID_TRY_STATUS(check_name("a thread's id", to));
+  const auto body = [&](Database& db) -> Status {
+    CORVID_TRY(const ThreadRow source, find_thread(db, from));
+    if (source.id == 0) return fail(no_thread(from));
+    CORVID_TRY(const ThreadRow there, find_thread(db, to));
+    if (there.id != 0) return fail(thread_exists(to));
+    CORVID_TRY_STATUS(run_with(db,
+                               "INSERT INTO graph_threads(name, updated_ms, lease_owner, lease_expires_ms)"
+                               " SELECT ?2, updated_ms, '', 0 FROM graph_threads WHERE id = ?1",
+                               source.id, to, {}));
+    const auto copy = db.last_insert_rowid();
+    CORVID_TRY(const auto spaces, spaces_of(db, source.id));
+    for (const auto& [space, ns] : spaces) {
+      CORVID_TRY_STATUS(run_with(db, "INSERT INTO graph_spaces(thread, ns) VALUES(?1, ?2)", copy, ns, {}));
+      const auto mine = db.last_insert_rowid();
+      CORVID_TRY_STATUS(run_with(db,
+                                 "INSERT INTO graph_checkpoints SELECT ?2, id, parent, step, source, created_ms, body, channels, sum"
+                                 " FROM graph_checkpoints WHERE space = ?1",
+                                 space, mine));
+      CORVID_TRY_STATUS(run_with(db,
+                                 "INSERT INTO graph_blobs SELECT ?2, channel, version, base, bytes, content, sum FROM graph_blobs"
+                                 " WHERE space = ?1",
+                                 space, mine));
+      CORVID_TRY_STATUS(run_with(db,
+                                 "INSERT INTO graph_writes SELECT ?2, checkpoint, task, idx, channel, bytes, sum FROM graph_writes"
+                                 " WHERE space = ?1",
+                                 space, mine));
+    }
+    return run_with(db,
+                    "INSERT INTO graph_interrupts SELECT ?2, id, ns, checkpoint, task, node, asked_ms, expires_ms, body, sum, closed,"
+                    " answered_by, answered_ms, answer, answer_sum FROM graph_interrupts"
+                    " WHERE thread = ?1 AND (answered_by IS NOT NULL OR closed = 1)",
+                    source.id, copy);
+  };
+  return workspace_->write(body);
+}
+
+Result<std::size_t> SqliteSaver::prune(std::string_view thread_id, const PruneOptions& options) {
+  std::size_t removed = 0;
+  const auto now = system_now_ms();
+  const auto body = [&](Database& db) -> Status {
+    CORVID_TRY(const ThreadRow thread, find_thread(db, thread_id));
+    CORVID_TRY(const auto spaces, spaces_of(db, thread.id));
+    for (const auto& [space, ns] : spaces) {
+      CORVID_TRY(const auto gone, prune_space(db, thread.id, space, ns, options, now));
+      removed += gone;
+    }
+    return {};
+  };
+  CORVID_TRY_STATUS(workspace_->write(body));
+  return removed;
+}
+
+}  // namespace corvid::persist

@@ -1,0 +1,163 @@
+// CompiledGraph's and RunStream's members: each makes a Run, or reads a thread.
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <atomic>
+
+#include "corvid/runtime/wait.hpp"
+#include "graphs/run/run.hpp"
+
+namespace corvid {
+
+namespace {
+
+constexpr std::array<std::string_view, 7> kModeNames{"values", "updates", "messages", "custom", "checkpoints", "tasks", "debug"};
+
+}  // namespace
+
+std::string_view to_string(StreamMode mode) noexcept { return kModeNames[static_cast<std::size_t>(mode)]; }
+
+Result<StreamMode> stream_mode_from_string(std::string_view name) {
+  for (std::size_t i = 0; i < kModeNames.size(); ++i) {
+    if (kModeNames[i] == name) return static_cast<StreamMode>(i);
+  }
+  return fail(Error::not_found("no stream mode \"" + std::string(name) + "\"; there are values, updates, messages, custom, checkpoints, tasks and debug"));
+}
+
+std::string_view to_string(RunStatus status) noexcept {
+  switch (status) {
+    case RunStatus::done: return "done";
+    case RunStatus::interrupted: return "interrupted";
+    case RunStatus::drained: return "drained";
+  }
+  return "done";
+}
+
+DrainSwitch::DrainSwitch() : state_(std::make_shared<std::atomic<bool>>(false)) {}
+void DrainSwitch::request_drain() noexcept { static_cast<std::atomic<bool>*>(state_.get())->store(true); }
+bool DrainSwitch::requested() const noexcept { return static_cast<std::atomic<bool>*>(state_.get())->load(); }
+
+CompiledGraph::CompiledGraph(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+CompiledGraph::~CompiledGraph() = default;
+const std::string& CompiledGraph::name() const noexcept { return impl_->options.name; }
+const std::shared_ptr<const Schema>& CompiledGraph::schema() const noexcept { return impl_->schema; }
+const CompileOptions& CompiledGraph::options() const noexcept { return impl_->options; }
+const std::string& CompiledGraph::graph_signature() const noexcept { return impl_->signature; }
+const Json& CompiledGraph::shape() const noexcept { return impl_->shape; }
+
+std::vector<std::string> CompiledGraph::nodes() const {
+  std::vector<std::string> names;
+  for (const auto& node : impl_->nodes) names.push_back(node.name);
+  return names;
+}
+
+namespace {
+
+std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, RunConfig config) {
+  const bool cancellable = config.cancellation.deadline().has_value() || config.cancellation.cancelled() || config.cancellation.cancellable();
+  auto shared = std::make_shared<RunShared>(runtime, std::move(config));
+  shared->cancellable = cancellable;
+  shared->saver = graph.options().checkpointer;
+  shared->tracer = graph.options().tracer;
+  if (shared->config.run_id.empty() && (shared->saver || shared->tracer)) shared->config.run_id = random_id();
+  return shared;
+}
+
+Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+  std::shared_ptr<CommitLine> line;
+  if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
+  Run run(shared, std::move(graph), std::string(), std::move(line));
+  auto outcome = co_await run.start(std::move(input));
+  if (!outcome) co_return fail(std::move(outcome).error());
+  if (outcome->to_parent) co_return fail(Error::invalid_argument("a command for the parent graph was given by a graph that has none"));
+  co_return std::move(outcome->result);
+}
+
+}  // namespace
+
+Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig config) const {
+  auto shared = share(runtime, *this, std::move(config));
+  return run_graph(shared_from_this(), std::move(shared), std::move(input));
+}
+
+Result<RunResult> CompiledGraph::invoke_blocking(Runtime& runtime, Input input, RunConfig config) const {
+  return runtime.wait(invoke(runtime, std::move(input), std::move(config)));
+}
+
+// ---- streams
+
+struct RunStream::Impl {
+  explicit Impl(std::size_t buffer) : events(buffer), ended(1) {}
+  Channel<StreamEvent> events;
+  Channel<bool> ended;
+  std::mutex mutex;
+  std::optional<Result<RunResult>> result;
+  CancellationSource cancel;
+
+  void end(Result<RunResult> with) {
+    {
+      std::lock_guard lock(mutex);
+      result = std::move(with);
+    }
+    events.close();
+    ended.close();
+  }
+  Result<RunResult> take() {
+    std::lock_guard lock(mutex);
+    if (!result) return fail(Error::invalid_argument("a stream's result can be taken once"));
+    auto taken = std::move(*result);
+    result.reset();
+    return taken;
+  }
+};
+
+RunStream::RunStream(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RunStream::RunStream(RunStream&&) noexcept = default;
+RunStream& RunStream::operator=(RunStream&& other) noexcept {
+  std::swap(impl_, other.impl_);
+  return *this;
+}
+RunStream::~RunStream() {
+  if (!impl_) return;
+  impl_->events.close();
+  impl_->cancel.cancel();
+}
+boost::asio::awaitable<std::optional<StreamEvent>> RunStream::next() { return impl_->events.receive(); }
+std::optional<StreamEvent> RunStream::next_blocking() { return impl_->events.receive_blocking(); }
+void RunStream::cancel() { impl_->cancel.cancel(); }
+
+Task<RunResult> RunStream::result() {
+  auto impl = impl_;
+  co_await impl->ended.receive();
+  co_return impl->take();
+}
+
+Result<RunResult> RunStream::result_blocking() {
+  impl_->ended.receive_blocking();
+  return impl_->take();
+}
+
+RunStream CompiledGraph::stream(Runtime& runtime, Input input, RunConfig config, std::vector<StreamMode> modes, std::size_t buffer) const {
+  auto impl = std::make_shared<RunStream::Impl>(buffer);
+  impl->cancel = CancellationSource(config.cancellation);
+  config.cancellation = impl->cancel.token();
+  auto shared = share(runtime, *this, std::move(config));
+  shared->events = impl->events;
+  for (const auto mode : modes) shared->wanted[static_cast<std::size_t>(mode)] = true;
+  auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::shared_ptr<RunStream::Impl> out) -> boost::asio::awaitable<void> {
+    Result<RunResult> result = fail(Error::internal("the run did not end"));
+    try {
+      result = co_await run_graph(std::move(graph), std::move(with), std::move(start));
+    } catch (const std::bad_alloc&) {
+      result = fail(Error::out_of_memory("no memory left in the run"));
+    } catch (const std::exception& thrown) {
+      result = fail(Error::internal(std::string("a defect in the graph runtime: ") + thrown.what()));
+    }
+    out->end(std::move(result));
+  };
+  auto task = body(shared_from_this(), std::move(shared), std::move(input), impl);
+  boost::asio::co_spawn(runtime.io_context(), std::move(task), boost::asio::detached);   // its end is in the stream
+  return RunStream(std::move(impl));
+}
+
+}  // namespace corvid

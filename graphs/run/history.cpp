@@ -1,0 +1,380 @@
+#include "graphs/run/history.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <unordered_map>
+
+#include "graphs/persist/codec.hpp"
+
+namespace corvid {
+
+Result<Json> encode_send_tasks(const CompiledGraph::Impl& graph, const std::vector<SendTask>& sends);
+Result<std::vector<SendTask>> decode_send_tasks(const CompiledGraph::Impl& graph, const Json& stored, std::vector<std::string>& notes);
+
+namespace {
+
+constexpr const char* kShapeChannel = "__shape";
+
+std::uint64_t random_bits() {
+  thread_local std::mt19937_64 generator([] {
+    std::random_device device;
+    std::seed_seq seed{device(), device(), device(), device()};
+    return std::mt19937_64(seed);
+  }());
+  return generator();
+}
+
+std::string hex16(std::uint64_t number) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(number));
+  return text;
+}
+
+Error damaged(const std::string& what) { return Error::bad_input("the checkpoint is damaged: " + what); }
+
+Result<std::vector<std::string>> names(const Json& body, const char* key) {
+  const auto at = body.find(key);
+  if (at == body.end() || !at->is_array()) return fail(damaged(std::string("no list \"") + key + "\""));
+  std::vector<std::string> out;
+  for (const auto& name : *at) {
+    if (!name.is_string()) return fail(damaged(std::string("a name in \"") + key + "\" is no text"));
+    out.push_back(name.get<std::string>());
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string random_id() { return hex16(random_bits()) + hex16(random_bits()); }
+
+std::string next_checkpoint_id(const std::string& after) {
+  auto now = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+  if (after.size() >= 16) {
+    std::uint64_t last = 0;
+    if (std::sscanf(after.substr(0, 16).c_str(), "%16llx", reinterpret_cast<unsigned long long*>(&last)) == 1 && last >= now) now = last + 1;
+  }
+  return hex16(now) + hex16(random_bits());
+}
+
+History::History(const CompiledGraph::Impl& graph, std::string ns)
+    : graph_(graph), ns_(std::move(ns)) {}
+
+void History::enable() {
+  tracks_.resize(graph_.schema->size());
+  record_.assign(graph_.schema->size(), Json::array());
+}
+
+void History::forget_tasks() {
+  tasks_.clear();
+  questions_ = {};
+  paused_ = false;
+}
+
+void History::changed(const std::vector<std::uint32_t>& channels) {
+  for (const auto channel : channels) tracks_[channel].dirty = true;
+}
+
+void History::detach(std::string ns) {
+  ns_ = std::move(ns);
+  parent_id_.clear();
+  latest_id_.clear();
+  checkpoint_id_.clear();
+  stored_id_.clear();
+  newest_version_ = 0;
+  shape_version_ = 0;
+  shape_signature_.clear();
+  for (auto& track : tracks_) track = Track{.dirty = true};
+  std::fill(record_.begin(), record_.end(), Json(nullptr));
+  forget_tasks();
+  had_tasks_ = false;
+  first_ = true;
+}
+
+Status History::restore_body(const LoadedCheckpoint& loaded, Frontier& frontier) {
+  CORVID_TRY(const Json body, decode_json(loaded.record.body));
+  if (!body.is_object() || !body.contains("v") || !body["v"].is_number_integer() || !body.contains("signature") || !body["signature"].is_string() ||
+      !body.contains("sends") || !body.contains("version") || !body["version"].is_number_unsigned() || !body.contains("joins") || !body["joins"].is_object() || !body.contains("metadata")) {
+    return fail(damaged("parts of its body are missing"));
+  }
+  if (body["v"].get<std::int64_t>() != 1) return fail(Error::conflict("the checkpoint was written by a newer version of Corvid; update this one"));
+  CORVID_TRY(const auto next, names(body, "next"));
+  CORVID_TRY(const auto deferred, names(body, "deferred"));
+  CORVID_TRY(last_, names(body, "last"));
+  paused_ = body.contains("paused") && body["paused"] == true;
+  newest_version_ = body["version"].get<std::uint64_t>();
+  metadata_ = body["metadata"];
+  shape_signature_ = body["signature"].get<std::string>();
+
+  if (shape_signature_ != graph_.signature) {
+    std::vector<std::string> wanted(next);
+    wanted.insert(wanted.end(), deferred.begin(), deferred.end());
+    if (body["sends"].is_array()) {
+      for (const auto& send : body["sends"]) {
+        if (send.is_object() && send.contains("node") && send["node"].is_string()) wanted.push_back(send["node"].get<std::string>());
+      }
+    }
+    Json then = Json::object();
+    for (const auto& blob : loaded.blobs) {
+      if (blob.channel != kShapeChannel) continue;
+      CORVID_TRY(then, decode_json(blob.bytes));
+    }
+    auto problems = incompatibilities(then, graph_.shape, wanted);
+    for (const auto& [join, seen] : body["joins"].items()) {
+      const auto same = [&](const Join& j) { return j.name == join; };
+      if (std::none_of(graph_.joins.begin(), graph_.joins.end(), same)) problems.push_back("the join \"" + join + "\", some of whose nodes have run, is gone");
+    }
+    if (!problems.empty()) {
+      std::string text = "the thread was stored under another version of the graph and cannot go on under this one:";
+      for (const auto& problem : problems) text += " " + problem + ";";
+      text.back() = '.';
+      return fail(Error::conflict(text + " Restore what it needs, or start a new thread (fork it from an earlier checkpoint)"));
+    }
+  }
+
+  frontier = Frontier{};
+  for (const auto& join : graph_.joins) frontier.seen.emplace_back(join.from.size(), 0);
+  const auto node_list = [&](const std::vector<std::string>& list, std::vector<std::uint32_t>& out) -> Status {
+    for (const auto& name : list) {
+      const auto node = graph_.find(name);
+      if (node == CompiledGraph::Impl::npos) return fail(damaged("it names the node \"" + name + "\", which does not exist"));
+      out.push_back(node);
+    }
+    std::sort(out.begin(), out.end(), [&](auto a, auto b) { return graph_.rank[a] < graph_.rank[b]; });
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return {};
+  };
+  CORVID_TRY_STATUS(node_list(next, frontier.nodes));
+  CORVID_TRY_STATUS(node_list(deferred, frontier.deferred));
+  CORVID_TRY(frontier.sends, decode_send_tasks(graph_, body["sends"], notes_));
+  for (const auto& [name, seen] : body["joins"].items()) {
+    for (std::size_t j = 0; j < graph_.joins.size(); ++j) {
+      if (graph_.joins[j].name != name) continue;
+      if (!seen.is_array()) return fail(damaged("a join of an unknown form"));
+      for (const auto& place : seen) {
+        if (!place.is_number_unsigned() || place.get<std::uint64_t>() >= frontier.seen[j].size()) return fail(damaged("a join of an unknown form"));
+        frontier.seen[j][place.get<std::size_t>()] = 1;
+      }
+    }
+  }
+  return {};
+}
+
+// Blobs of one channel lie together, from the whole value to the newest delta.
+Status History::restore_channel(const CheckpointRecord& record, const std::vector<ChannelBlob>& blobs, std::size_t& at, std::vector<Value>& values) {
+  const std::string& name = blobs[at].channel;
+  const auto channel = graph_.schema->find(name);
+  if (channel == Schema::npos) return fail(damaged("it holds the channel \"" + name + "\", which does not exist"));
+  const auto& spec = graph_.schema->at(channel);
+  Track& track = tracks_[channel];
+  if (blobs[at].base_version != 0) return fail(damaged("the channel \"" + name + "\" has deltas without a value below them"));
+  CORVID_TRY(values[channel], decode_value(blobs[at].bytes, *spec.type, graph_.options.restorers, notes_));
+  track = Track{blobs[at].version, blobs[at].bytes.size(), 0, 0, false};
+  for (++at; at < blobs.size() && blobs[at].channel == name; ++at) {
+    const auto& delta = blobs[at];
+    if (delta.base_version != track.version) return fail(damaged("the deltas of the channel \"" + name + "\" do not follow one another"));
+    if (!spec.reducer.reduce) return fail(damaged("the channel \"" + name + "\" has deltas but no reducer"));
+    CORVID_TRY(const Json writes, decode_json(delta.bytes));
+    if (!writes.is_array()) return fail(damaged("a delta of the channel \"" + name + "\" is no list"));
+    std::vector<Value> more;
+    for (const auto& write : writes) {
+      CORVID_TRY(auto value, spec.type->from_json(write));
+      more.push_back(std::move(value));
+    }
+    CORVID_TRY(values[channel], spec.reducer.reduce(std::move(values[channel]), more));
+    track.version = delta.version;
+    track.delta_bytes += delta.bytes.size();
+    ++track.deltas;
+  }
+  const auto expected = std::find_if(record.channels.begin(), record.channels.end(), [&](const auto& c) { return c.channel == name; });
+  if (expected == record.channels.end() || expected->version != track.version) return fail(damaged("the value of the channel \"" + name + "\" is not the one that was stored"));
+  newest_version_ = std::max(newest_version_, track.version);
+  return {};
+}
+
+Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, Frontier& frontier) {
+  const auto place = [&](Error error) { return std::move(error).at_key("checkpoint " + loaded.record.id); };
+  if (auto body = restore_body(loaded, frontier); !body) return fail(place(std::move(body).error()));
+  values.assign(graph_.schema->size(), Value());
+  tracks_.assign(graph_.schema->size(), Track{});
+  record_.assign(graph_.schema->size(), Json::array());
+  std::size_t restored = 0;
+  for (std::size_t at = 0; at < loaded.blobs.size();) {
+    if (loaded.blobs[at].channel == kShapeChannel) {
+      shape_version_ = loaded.blobs[at].version;
+      newest_version_ = std::max(newest_version_, shape_version_);
+      ++at;
+      ++restored;
+      continue;
+    }
+    if (auto channel = restore_channel(loaded.record, loaded.blobs, at, values); !channel) return fail(place(std::move(channel).error()));
+    ++restored;
+  }
+  for (std::uint32_t c = 0; c < graph_.schema->size(); ++c) {
+    if (!values[c] && graph_.schema->at(c).initial && tracks_[c].version == 0) values[c] = *graph_.schema->at(c).initial;
+  }
+  if (restored != loaded.record.channels.size()) return fail(place(damaged("values of some channels are missing")));
+  checkpoint_id_ = latest_id_ = stored_id_ = loaded.record.id;
+  parent_id_ = loaded.record.parent_id;
+  step_ = loaded.record.step;
+  for (const auto& write : loaded.writes) {
+    StoredTask& task = tasks_[write.task_id];
+    CORVID_TRY(Json stored, decode_json(write.bytes));
+    if (write.index == kResultWrite) task.result = std::move(stored);
+    else if (write.index == kErrorWrite && stored.is_string()) task.error = stored.get<std::string>();
+    else if (write.index == kStartedWrite && stored.is_number_integer()) task.starts = static_cast<int>(std::min<std::int64_t>(stored.get<std::int64_t>(), 1'000'000));
+    had_tasks_ = true;
+  }
+  for (auto& interrupt : loaded.interrupts) questions_.open.emplace(interrupt.id, std::move(interrupt));
+  for (const auto& answer : loaded.answers) {
+    CORVID_TRY(const Json body, decode_json(answer.body));
+    if (!body.is_object() || !body.contains("decision") || !body["decision"].is_string() || !body.contains("value")) return fail(place(damaged("an answer of an unknown form")));
+    questions_.answers.emplace(answer.interrupt_id, AnsweredInterrupt{body["decision"].get<std::string>(), answer.by, body["value"]});
+  }
+  return {};
+}
+
+Commit History::commit() const {
+  Commit commit;
+  commit.ns = ns_;
+  return commit;
+}
+
+void History::move_to(const Mark& mark) {
+  for (const auto& [id, open] : questions_.open) closing_.push_back(id);
+  forget_tasks();
+  paused_ = mark.paused;
+  last_ = mark.last;
+  parent_id_ = stored_id_.empty() ? checkpoint_id_ : stored_id_;
+  checkpoint_id_ = next_checkpoint_id(std::max(latest_id_, checkpoint_id_));
+  step_ = mark.step;
+}
+
+Result<Commit> History::checkpoint(const std::vector<Value>& values, const Frontier& frontier, const Mark& mark) {
+  move_to(mark);
+  return encode(values, frontier, mark);
+}
+
+void History::advance(const Mark& mark) {
+  move_to(mark);
+  unstored_ = mark;
+}
+
+Result<std::optional<Commit>> History::store_latest(const std::vector<Value>& values, const Frontier& frontier) {
+  if (!unstored_) return std::optional<Commit>();
+  const Mark mark = *unstored_;
+  CORVID_TRY(auto commit, encode(values, frontier, mark));
+  return std::optional<Commit>(std::move(commit));
+}
+
+Status History::not_newest(const CheckpointRecord& newest) {
+  latest_id_ = newest.id;
+  CORVID_TRY(const Json body, decode_json(newest.body));
+  if (!body.is_object() || !body.contains("version") || !body["version"].is_number_unsigned()) return fail(damaged("its body has no version"));
+  newest_version_ = std::max(newest_version_, body["version"].get<std::uint64_t>());
+  return {};
+}
+
+Result<Commit> History::encode(const std::vector<Value>& values, const Frontier& frontier, const Mark& mark) {
+  Commit commit;
+  commit.ns = ns_;
+  if (first_) commit.expected_latest = latest_id_;
+  CheckpointRecord record;
+  record.id = checkpoint_id_;
+  record.parent_id = parent_id_;
+  record.step = mark.step;
+  record.source = mark.source;
+  record.created_ms = unix_ms();
+
+  const std::uint64_t version = newest_version_ + 1;
+  std::vector<std::uint32_t> stored;
+  for (std::uint32_t c = 0; c < tracks_.size(); ++c) {
+    Track& track = tracks_[c];
+    const auto& spec = graph_.schema->at(c);
+    if (spec.life == ChannelLife::untracked || !values[c]) continue;
+    if (track.dirty || track.version == 0) {
+      ChannelBlob blob{spec.name, version, 0, {}};
+      bool whole = true;
+      if (spec.reducer.delta && track.version != 0 && record_[c].is_array()) {
+        blob.bytes = encode_json(record_[c]);
+        // Linear growth: a whole value is only written again once the deltas outweigh the last one.
+        whole = track.deltas + 1 >= graph_.options.snapshot_every && track.delta_bytes + blob.bytes.size() >= track.full_bytes;
+      }
+      if (whole) {
+        auto bytes = encode_value(values[c]);
+        if (!bytes) return fail(std::move(bytes).error().at_key(spec.name));
+        blob.bytes = std::move(*bytes);
+        track.full_bytes = blob.bytes.size();
+        track.delta_bytes = 0;
+        track.deltas = 0;
+      } else {
+        blob.base_version = track.version;
+        track.delta_bytes += blob.bytes.size();
+        ++track.deltas;
+      }
+      track.version = version;
+      track.dirty = false;
+      record_[c] = Json::array();
+      commit.blobs.push_back(std::move(blob));
+    }
+    record.channels.push_back({spec.name, track.version});
+  }
+  if (shape_version_ == 0 || shape_signature_ != graph_.signature) {
+    shape_version_ = version;
+    shape_signature_ = graph_.signature;
+    commit.blobs.push_back({kShapeChannel, version, 0, encode_json(graph_.shape)});
+  }
+  record.channels.push_back({kShapeChannel, shape_version_});
+  newest_version_ = version;
+
+  Json next = Json::array(), deferred = Json::array(), joins = Json::object();
+  for (const auto node : frontier.nodes) next.push_back(graph_.nodes[node].name);
+  for (const auto node : frontier.deferred) deferred.push_back(graph_.nodes[node].name);
+  for (std::size_t j = 0; j < frontier.seen.size(); ++j) {
+    Json seen = Json::array();
+    for (std::size_t place = 0; place < frontier.seen[j].size(); ++place) {
+      if (frontier.seen[j][place]) seen.push_back(place);
+    }
+    if (!seen.empty()) joins[graph_.joins[j].name] = std::move(seen);
+  }
+  CORVID_TRY(auto sends, encode_send_tasks(graph_, frontier.sends));
+  metadata_ = {{"run_id", mark.run_id}};
+  if (!mark.caller.empty()) metadata_["caller"] = mark.caller;
+  record.body = encode_json({{"v", 1},
+                             {"signature", graph_.signature},
+                             {"next", std::move(next)},
+                             {"deferred", std::move(deferred)},
+                             {"sends", std::move(sends)},
+                             {"joins", std::move(joins)},
+                             {"last", mark.last},
+                             {"paused", mark.paused},
+                             {"version", version},
+                             {"metadata", metadata_}});
+  if (had_tasks_) commit.drop_writes_of = stored_id_;
+  commit.close_interrupts.swap(closing_);
+  had_tasks_ = false;
+  first_ = false;
+  unstored_.reset();
+  latest_id_ = stored_id_ = record.id;
+  commit.checkpoint = std::move(record);
+  return commit;
+}
+
+Result<PendingWrite> History::result_write(TaskRun& task) const {
+  CORVID_TRY(const Json outcome, encode_outcome(graph_, task.outcome));
+  return PendingWrite{checkpoint_id_, task.task_id(), kResultWrite, task.node(), encode_json(outcome)};
+}
+
+PendingWrite History::error_write(TaskRun& task) const {
+  return PendingWrite{checkpoint_id_, task.task_id(), kErrorWrite, task.node(), encode_json(Json(task.error->describe()))};
+}
+
+PendingWrite History::started_write(TaskRun& task) const {
+  return PendingWrite{checkpoint_id_, task.task_id(), kStartedWrite, task.node(), encode_json(Json(task.starts))};
+}
+
+Result<TaskOutcome> History::read_outcome(const Json& stored) { return decode_outcome(graph_, stored, notes_); }
+
+}  // namespace corvid

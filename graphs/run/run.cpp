@@ -1,0 +1,501 @@
+// The run's course: input, supersteps, barrier, and the ways it ends.
+#include "graphs/run/run.hpp"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+
+#include "corvid/graphs/approvals.hpp"
+#include "graphs/persist/codec.hpp"
+
+namespace corvid {
+
+using Clock = std::chrono::steady_clock;
+
+// A run in place gives the executor back to others so often.
+constexpr auto kYieldAfter = std::chrono::milliseconds(1);
+
+Run::Run(std::shared_ptr<RunShared> shared, std::shared_ptr<const CompiledGraph> graph, std::string ns, std::shared_ptr<CommitLine> line)
+    : shared_(std::move(shared)),
+      graph_(std::move(graph)),
+      g_(graph_->impl()),
+      ns_(std::move(ns)),
+      line_(std::move(line)),
+      root_(ns_.empty()),
+      history_(g_, ns_),
+      barrier_(g_),
+      values_(std::make_shared<std::vector<Value>>(g_.schema->size())) {
+  for (const auto& join : g_.joins) frontier_.seen.emplace_back(join.from.size(), 0);
+  for (std::uint32_t c = 0; c < g_.schema->size(); ++c) {
+    if (g_.schema->at(c).initial) (*values_)[c] = *g_.schema->at(c).initial;
+  }
+}
+
+Task<RunOutcome> Run::start(Input input) {
+  if (stores()) {
+    if (shared_->config.thread_id.empty()) co_return fail(Error::invalid_argument("a run with a checkpointer needs a thread_id in its RunConfig"));
+    if (shared_->config.durability == Durability::exit) {
+      for (const auto& node : g_.nodes) {
+        if (node.options.effect == SideEffect::at_most_once) {
+          co_return fail(Error::invalid_argument("\"" + node.name + "\" is at_most_once, which durability exit cannot promise; run with sync or async").at_key(node.name));
+        }
+      }
+    }
+    history_.enable();
+    owner_ = shared_->config.owner.empty() ? "run-" + random_id() : shared_->config.owner;
+  }
+  if (shared_->tracer) {
+    span_ = shared_->tracer->start("invoke_workflow " + g_.options.name, shared_->config.trace_parent);
+    span_->attribute("gen_ai.operation.name", "invoke_workflow");
+    span_->attribute("gen_ai.workflow.name", g_.options.name);
+    if (!shared_->config.thread_id.empty()) span_->attribute("gen_ai.conversation.id", shared_->config.thread_id);
+  }
+  auto begun = co_await begin(input);
+  Result<RunOutcome> ended = RunOutcome{};
+  if (!begun) ended = fail(std::move(begun).error());
+  else ended = co_await loop();
+  if (line_) {
+    auto stored = co_await line_->finish();
+    if (!stored && ended) ended = fail(std::move(stored).error());
+  }
+  if (lease_held_) {
+    auto released = co_await release_lease();
+    // A lease that cannot be given back expires by itself; the run's own outcome is what counts.
+    if (!released) shared_->runtime.log(LogLevel::warn, "graphs", "the lease of thread \"" + shared_->config.thread_id + "\" was not given back: " + released.error().describe());
+  }
+  co_await flush_events();
+  if (span_ && !ended) {
+    span_->attribute("error.type", std::string(to_string(ended.error().code())));
+    span_->fail(ended.error().message());
+  }
+  span_.reset();
+  co_return ended;
+}
+
+Task<void> Run::begin(Input& input) {
+  if (stores()) {
+    if (auto* resume = std::get_if<Resume>(&input)) {
+      for (auto& [id, value] : resume->answers) {
+        std::string interrupt_id = id;
+        AnswerRequest request{Decision::respond, std::move(value), resume->by};
+        std::function<Status(Checkpointer&)> call = [&](Checkpointer& saver) { return answer_interrupt(saver, interrupt_id, request); };
+        CORVID_CO_TRY_STATUS(co_await call_saver(std::move(call)));
+      }
+    } else if (auto* answer = std::get_if<Answer>(&input)) {
+      AnswerRequest request{Decision::respond, std::move(answer->value), answer->by};
+      std::function<Status(Checkpointer&)> call = [&](Checkpointer& saver) -> Status {
+        CORVID_TRY(const auto open, saver.open_interrupts(shared_->config.thread_id));
+        if (open.empty()) return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has no open question to answer"));
+        if (open.size() > 1) {
+          std::string ids;
+          for (const auto& each : open) ids += (ids.empty() ? "" : ", ") + each.id;
+          return fail(Error::conflict("several questions are open; answer them by id: " + ids));
+        }
+        return answer_interrupt(saver, open.front().id, request);
+      };
+      CORVID_CO_TRY_STATUS(co_await call_saver(std::move(call)));
+    }
+    std::string wanted = shared_->config.checkpoint_id;
+    CORVID_CO_TRY(auto loaded, co_await load(wanted));
+    if (!loaded && !wanted.empty()) {
+      co_return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has no such checkpoint").at_key(wanted));
+    }
+    const bool has_input = std::holds_alternative<std::vector<ChannelWrite>>(input) || std::holds_alternative<Json>(input);
+    if (!loaded && !has_input) {
+      co_return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has nothing to go on from; give it an input"));
+    }
+    if (loaded) {
+      CORVID_CO_TRY_STATUS(history_.restore(std::move(*loaded), *values_, frontier_));
+      step_ = history_.step();
+      skip_pause_ = history_.paused();
+      for (const auto& note : history_.notes()) shared_->runtime.log(LogLevel::warn, "graphs", note);
+      for (const auto& note : history_.notes()) {
+        if (span_) span_->event("restored", {{"note", note}});
+      }
+    }
+    if (!wanted.empty()) {
+      std::vector<CheckpointRecord> newest;
+      std::function<Status(Checkpointer&)> call = [&](Checkpointer& saver) -> Status {
+        CORVID_TRY(newest, saver.list(shared_->config.thread_id, ns_, {.limit = 1}));
+        return {};
+      };
+      CORVID_CO_TRY_STATUS(co_await call_saver(std::move(call)));
+      if (!newest.empty()) CORVID_CO_TRY_STATUS(history_.not_newest(newest.front()));
+      history_.forget_tasks();
+      if (!has_input) {
+        ++step_;
+        History::Mark mark{"fork", step_, history_.last(), false, shared_->config.run_id, {}};
+        CORVID_CO_TRY(auto commit, history_.checkpoint(*values_, frontier_, mark));
+        CORVID_CO_TRY_STATUS(co_await store(std::move(commit), frontier_.empty()));
+        skip_pause_ = true;
+        go_on_events();
+        co_return Status{};
+      }
+    }
+    if (!has_input) {
+      Commit lease = history_.commit();
+      CORVID_CO_TRY_STATUS(co_await store_now(std::move(lease)));
+      go_on_events();
+      co_return Status{};
+    }
+  } else if (!std::holds_alternative<std::vector<ChannelWrite>>(input) && !std::holds_alternative<Json>(input)) {
+    co_return fail(Error::invalid_argument("a graph without a checkpointer has nothing to go on from; give the run an input"));
+  }
+  std::vector<ChannelWrite> writes;
+  if (auto* named = std::get_if<Json>(&input)) {
+    CORVID_CO_TRY(writes, writes_by_name(*g_.schema, std::move(*named), nullptr));
+  } else {
+    writes = std::move(std::get<std::vector<ChannelWrite>>(input));
+  }
+  co_return co_await take_input(std::move(writes));
+}
+
+// The input is a superstep of its own: START's writes and edges.
+Task<void> Run::take_input(std::vector<ChannelWrite> writes) {
+  frontier_.nodes.clear();
+  frontier_.sends.clear();
+  frontier_.deferred.clear();
+  for (auto& seen : frontier_.seen) std::fill(seen.begin(), seen.end(), 0);
+  skip_pause_ = false;
+  auto made = make_outcome(g_, g_.start(), *values_, NodeResult(std::move(writes)));
+  if (!made) co_return fail(std::move(made).error());
+  outcomes_.clear();
+  outcomes_.push_back(std::move(*made));
+  finished_.assign(1, Finished{g_.start(), &outcomes_.front()});
+  auto stop = co_await barrier("input");
+  if (!stop) co_return fail(std::move(stop).error());
+  co_return Status{};
+}
+
+Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string caller, SubgraphCheckpoints checkpoints) {
+  root_ = false;
+  caller_ = std::move(caller);
+  persistent_ = checkpoints != SubgraphCheckpoints::none;
+  bool go_on = false;
+  if (stores()) {
+    history_.enable();
+    std::string newest;
+    CORVID_CO_TRY(auto loaded, co_await load(newest));
+    if (loaded) {
+      CORVID_CO_TRY_STATUS(history_.restore(std::move(*loaded), *values_, frontier_));
+      step_ = history_.step();
+      skip_pause_ = history_.paused();
+      const auto& metadata = history_.metadata();
+      go_on = metadata.is_object() && metadata.contains("caller") && metadata["caller"] == caller_;
+    }
+  }
+  if (go_on) go_on_events();
+  else CORVID_CO_TRY_STATUS(co_await take_input(std::move(values)));
+  co_return co_await loop();
+}
+
+Task<RunOutcome> Run::loop() {
+  auto last_yield = Clock::now();
+  while (true) {
+    if (frontier_.empty()) co_return outcome(Stop::done);
+    if (history_.paused() && !skip_pause_) {
+      CORVID_CO_TRY_STATUS(co_await settle());
+      co_return outcome(Stop::paused);
+    }
+    skip_pause_ = false;
+    if (shared_->drain_requested() && steps_ > 0) {
+      CORVID_CO_TRY_STATUS(co_await settle());
+      co_return outcome(Stop::drained);
+    }
+    if (shared_->cancellable) {
+      if (auto alive = shared_->cancel.token().check(); !alive) {
+        CORVID_CO_TRY_STATUS(co_await settle());
+        co_return fail(std::move(alive).error());
+      }
+    }
+    if (steps_ >= shared_->config.recursion_limit) {
+      CORVID_CO_TRY_STATUS(co_await settle());
+      co_return fail(Error::limit_exceeded("the run took " + std::to_string(steps_) + " supersteps, its recursion_limit, and would go on; raise the limit or check that its loop ends"));
+    }
+    auto stop = co_await superstep();
+    if (!stop) co_return fail(std::move(stop).error());
+    if (*stop != Stop::done) co_return outcome(*stop);
+    if (const auto now = Clock::now(); now - last_yield > kYieldAfter) {
+      if (lease_held_ && now - lease_renewed_ > shared_->config.lease_ttl / 3) CORVID_CO_TRY_STATUS(co_await renew_lease());
+      const auto executor = co_await boost::asio::this_coro::executor;
+      co_await boost::asio::post(executor, boost::asio::use_awaitable);
+      last_yield = Clock::now();
+    }
+  }
+}
+
+// The tasks of the frontier, in task-path order.
+Status Run::plan() {
+  tasks_.clear();
+  const std::int64_t step = step_ + 1;
+  const Questions* questions = stores() ? &history_.questions() : nullptr;
+  const auto add = [&](std::uint32_t node) -> TaskRun& {
+    tasks_.push_back(std::make_shared<TaskRun>(shared_, g_, ns_, step, node, history_.checkpoint_id(), questions));
+    return *tasks_.back();
+  };
+  for (const auto node : frontier_.nodes) add(node);
+  for (std::size_t i = 0; i < frontier_.sends.size(); ++i) {
+    TaskRun& task = add(frontier_.sends[i].node);
+    task.send = &frontier_.sends[i];
+    task.send_index = i;
+  }
+  for (auto& task : tasks_) {
+    task->look_at(std::shared_ptr<const std::vector<Value>>(values_));
+    if (stores()) CORVID_TRY_STATUS(take_stored(*task));
+  }
+  return {};
+}
+
+// What an earlier run of this superstep left.
+Status Run::take_stored(TaskRun& task) {
+  const auto& stored = history_.tasks();
+  if (stored.empty()) return {};
+  const auto at = stored.find(task.task_id());
+  if (at == stored.end()) return {};
+  task.starts = at->second.starts;
+  if (!at->second.result) return {};
+  CORVID_TRY(task.outcome, history_.read_outcome(*at->second.result));
+  task.status = TaskState::done;
+  task.stored = task.restored = true;
+  return {};
+}
+
+bool Run::all_in_place() const {
+  if (shared_->streams() || shared_->tracer) return false;
+  for (const auto node : frontier_.nodes) {
+    if (!g_.in_place[node]) return false;
+  }
+  for (const auto& send : frontier_.sends) {
+    if (!g_.in_place[send.node]) return false;
+  }
+  return !stores() || history_.tasks().empty();
+}
+
+// Nodes that neither wait nor fail over: one after another, without a coroutine in between. False: one failed or asked a question;
+// tasks_ then hold what came of each.
+Result<bool> Run::run_in_place() {
+  const std::int64_t step = step_ + 1;
+  const Questions* questions = stores() ? &history_.questions() : nullptr;
+  struct Problem { std::size_t index; std::optional<Error> error; std::vector<InterruptRecord> asked; };
+  std::vector<Problem> problems;
+  const std::size_t count = frontier_.nodes.size() + frontier_.sends.size();
+  outcomes_.clear();
+  outcomes_.resize(count);
+  finished_.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool pulled = i < frontier_.nodes.size();
+    const std::uint32_t node = pulled ? frontier_.nodes[i] : frontier_.sends[i - frontier_.nodes.size()].node;
+    TaskRun task(shared_, g_, ns_, step, node, history_.checkpoint_id(), questions);
+    if (!pulled) {
+      task.send_index = i - frontier_.nodes.size();
+      task.send = &frontier_.sends[task.send_index];
+    }
+    task.look_at(std::span<const Value>(*values_));
+    CORVID_TRY_STATUS(task.open_view());
+    auto result = call_guarded([&] { return g_.nodes[node].function(task); });
+    finished_[i] = {node, &outcomes_[i]};
+    if (task.asked()) {
+      problems.push_back({i, std::nullopt, std::move(task.questions_asked())});
+      continue;
+    }
+    std::optional<Error> failure;
+    if (!result) failure = std::move(result).error();
+    else if (auto outcome = make_outcome(g_, node, *values_, std::move(*result)); outcome) outcomes_[i] = std::move(*outcome);
+    else failure = std::move(outcome).error();
+    if (failure) problems.push_back({i, std::move(failure), {}});
+  }
+  if (problems.empty()) return true;
+  CORVID_TRY_STATUS(plan());
+  for (std::size_t i = 0; i < count; ++i) {
+    tasks_[i]->status = TaskState::done;
+    tasks_[i]->outcome = std::move(outcomes_[i]);
+  }
+  for (auto& problem : problems) {
+    TaskRun& task = *tasks_[problem.index];
+    task.status = problem.error ? TaskState::failed : TaskState::interrupted;
+    if (problem.error) task.error = std::move(*problem.error).at_key(task.node());
+    for (auto& record : problem.asked) {
+      CORVID_TRY(auto interrupt, read_interrupt(record));
+      task.interrupts.push_back(std::move(interrupt));
+      task.ask(std::move(record));
+    }
+  }
+  return false;
+}
+
+Task<Run::Stop> Run::superstep() {
+  if (all_in_place()) {
+    CORVID_CO_TRY(const bool clean, run_in_place());
+    const bool parent = std::any_of(outcomes_.begin(), outcomes_.end(), [](const auto& o) { return o.to_parent; });
+    if (clean && !parent) co_return co_await barrier("loop");
+    if (!clean) co_return co_await settle();
+    for (auto& outcome : outcomes_) {
+      if (outcome.to_parent) parent_command_ = std::move(outcome);
+    }
+    co_return Stop::to_parent;
+  }
+  CORVID_CO_TRY_STATUS(plan());
+  CORVID_CO_TRY_STATUS(co_await run_tasks());
+  bool finished = true;
+  for (auto& task : tasks_) finished &= task->status == TaskState::done;
+  if (!finished) co_return co_await settle();
+  for (auto& task : tasks_) {
+    if (!task->outcome.to_parent) continue;
+    parent_command_ = std::move(task->outcome);
+    co_return Stop::to_parent;
+  }
+  finished_.clear();
+  for (auto& task : tasks_) finished_.push_back({task->node_index(), nullptr});
+  outcomes_.clear();
+  for (auto& task : tasks_) outcomes_.push_back(std::move(task->outcome));
+  for (std::size_t i = 0; i < finished_.size(); ++i) finished_[i].outcome = &outcomes_[i];
+  co_return co_await barrier("loop");
+}
+
+bool Run::pauses_before() const {
+  if (!g_.pauses) return false;
+  for (const auto node : frontier_.nodes) {
+    if (g_.pause_before[node]) return true;
+  }
+  for (const auto& send : frontier_.sends) {
+    if (g_.pause_before[send.node]) return true;
+  }
+  return false;
+}
+
+Task<Run::Stop> Run::barrier(const std::string& source) {
+  std::vector<std::string> last;
+  bool paused = false;
+  if (stores()) {
+    for (const auto& task : finished_) last.push_back(task.node == g_.start() ? std::string(START) : g_.nodes[task.node].name);
+    std::sort(last.begin(), last.end());
+    last.erase(std::unique(last.begin(), last.end()), last.end());
+  }
+  if (g_.pauses && source == "loop") {
+    for (const auto& task : finished_) paused |= g_.pause_after[task.node] != 0;
+  }
+  // Tasks that were given up may still read the snapshot.
+  tasks_.clear();
+  active_.clear();
+  if (values_.use_count() > 1) values_ = std::make_shared<std::vector<Value>>(*values_);
+  CORVID_CO_TRY_STATUS(barrier_.apply(finished_, *values_, frontier_, written_, stores() ? history_.record() : nullptr));
+  // The input takes two numbers, its own and that of START's superstep, so that steps are numbered as elsewhere.
+  step_ += source == "input" ? 2 : 1;
+  if (source == "loop") ++steps_;
+  if (stores()) {
+    history_.changed(written_);
+    paused = (paused && !frontier_.empty()) || pauses_before();
+    const History::Mark mark{source, step_, std::move(last), paused, shared_->config.run_id, caller_};
+    if (shared_->config.durability == Durability::exit && !(root_ && frontier_.empty())) {
+      history_.advance(mark);
+    } else {
+      CORVID_CO_TRY(auto commit, history_.checkpoint(*values_, frontier_, mark));
+      const bool final = root_ && (frontier_.empty() || paused);
+      CORVID_CO_TRY_STATUS(co_await store(std::move(commit), final));
+    }
+  }
+  if (events()) {
+    if (!written_.empty() || source == "input") values_event(*values_);
+    checkpoint_event(source);
+    co_await flush_events();
+  }
+  co_return Stop::done;
+}
+
+RunOutcome Run::outcome(Stop stop) {
+  RunOutcome out;
+  out.result.status = stop == Stop::interrupted || stop == Stop::paused ? RunStatus::interrupted : stop == Stop::drained ? RunStatus::drained : RunStatus::done;
+  out.result.schema = g_.schema;
+  out.result.values = root_ && values_.use_count() == 1 ? std::move(*values_) : *values_;
+  out.result.steps = steps_;
+  out.result.interrupts = std::move(interrupts_);
+  out.result.checkpoint_id = history_.checkpoint_id();
+  if (stop == Stop::to_parent) {
+    out.to_parent = true;
+    out.parent_values = std::move(parent_command_.parent_values);
+    out.parent_route = std::move(parent_command_.parent_route);
+  }
+  return out;
+}
+
+Error Run::first_failure() {
+  for (auto& task : tasks_) {
+    if (task->status == TaskState::failed && task->error) return *task->error;
+  }
+  return Error::internal("a superstep ended without a result");
+}
+
+// What a reader of an interrupted run sees: the state with what finished tasks wrote. False: nothing was written.
+Result<bool> Run::keep_writes() {
+  std::vector<TaskOutcome> outcomes;
+  for (auto& task : tasks_) {
+    if (task->status != TaskState::done || task->outcome.writes.empty()) continue;
+    TaskOutcome writes;
+    writes.writes = task->outcome.writes;
+    outcomes.push_back(std::move(writes));
+  }
+  if (outcomes.empty()) return false;
+  std::vector<Finished> finished;
+  for (auto& outcome : outcomes) finished.push_back({g_.start(), &outcome});
+  auto values = std::make_shared<std::vector<Value>>(*values_);
+  Frontier unused = frontier_;
+  std::vector<std::uint32_t> written;
+  Barrier barrier(g_);
+  CORVID_TRY_STATUS(barrier.apply(finished, *values, unused, written, nullptr));
+  values_ = std::move(values);
+  return true;
+}
+
+// The superstep, or the run, stops here: what is not stored yet is, then the lease may go.
+Task<Run::Stop> Run::settle() {
+  bool failed = false, asked = false, stopped = false;
+  Commit commit = history_.commit();
+  for (auto& task : tasks_) {
+    failed |= task->status == TaskState::failed;
+    stopped |= task->status == TaskState::stopped || task->status == TaskState::planned;
+    if (task->status == TaskState::interrupted) {
+      asked = true;
+      for (auto& interrupt : task->interrupts) interrupts_.push_back(interrupt);
+    }
+    if (!stores()) continue;
+    if (task->status == TaskState::done && !task->stored) {
+      CORVID_CO_TRY(auto write, history_.result_write(*task));
+      commit.writes.push_back(std::move(write));
+    } else if (task->status == TaskState::failed) {
+      commit.writes.push_back(history_.error_write(*task));
+    }
+    for (auto& question : task->questions_asked()) {
+      if (!history_.questions().open.count(question.id)) commit.interrupts.push_back(question);
+    }
+  }
+  if (stores()) {
+    CORVID_CO_TRY(auto unstored, history_.store_latest(*values_, frontier_));
+    if (unstored) {
+      unstored->writes = std::move(commit.writes);
+      unstored->interrupts = std::move(commit.interrupts);
+      commit = std::move(*unstored);
+    }
+    if (!commit.writes.empty()) history_.has_tasks();
+    if (commit.checkpoint || !commit.writes.empty() || !commit.interrupts.empty() || (root_ && lease_held_)) {
+      if (line_) CORVID_CO_TRY_STATUS(co_await line_->drain());
+      if (root_) commit.lease.kind = LeaseChange::Kind::release;
+      CORVID_CO_TRY_STATUS(co_await store_now(std::move(commit)));
+    }
+  }
+  if (asked) {
+    CORVID_CO_TRY(const bool kept, keep_writes());
+    if (kept && events()) values_event(*values_);
+    co_await flush_events();
+  }
+  if (shared_->cancellable) {
+    if (auto alive = shared_->cancel.token().check(); !alive && !tasks_.empty()) co_return fail(std::move(alive).error());
+  }
+  if (failed) co_return fail(first_failure());
+  if (asked) co_return Stop::interrupted;
+  if (stopped) co_return Stop::drained;
+  co_return Stop::done;
+}
+
+}  // namespace corvid

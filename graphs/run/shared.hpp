@@ -1,0 +1,49 @@
+// What a run and the runs of its subgraphs have in common.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "corvid/graphs/graph.hpp"
+#include "corvid/runtime/channel.hpp"
+#include "corvid/runtime/runtime.hpp"
+#include "corvid/runtime/tracer.hpp"
+#include "graphs/run/notifier.hpp"
+
+namespace corvid {
+
+struct RunShared {
+  RunShared(Runtime& on, RunConfig with) : runtime(on), config(std::move(with)), cancel(config.cancellation) {}
+
+  Runtime& runtime;
+  RunConfig config;
+  CancellationSource cancel;                        // the run's own; its parent is the caller's
+  bool cancellable = false;                         // the caller gave a token, or may call cancel()
+  std::shared_ptr<Checkpointer> saver;
+  std::shared_ptr<Tracer> tracer;
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+
+  // Events. The loop writes them in order; what nodes emit on the executor waits in `emitted` until the loop comes round.
+  std::optional<Channel<StreamEvent>> events;
+  std::array<bool, 7> wanted{};
+  std::mutex emitted_mutex;
+  std::deque<StreamEvent> emitted;
+
+  std::atomic<int> abandoned{0};                    // plain functions that timed out and still run
+
+  bool wants(StreamMode mode) const noexcept { return wanted[static_cast<std::size_t>(mode)]; }
+  bool streams() const noexcept { return events.has_value(); }
+  bool drain_requested() const noexcept { return config.drain && config.drain->requested(); }
+  std::int64_t elapsed_us() const {
+    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started).count();
+  }
+};
+
+}  // namespace corvid
