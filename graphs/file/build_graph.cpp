@@ -1,4 +1,5 @@
-// From a prepared file to the builder, and from the builder's findings back to lines. Apart from the rest: it alone needs the graph runtime.
+// From a prepared file to the builder, and from the builder's findings back to lines. Apart from the rest: it alone needs the graph
+// runtime.
 #include <algorithm>
 #include <map>
 
@@ -39,7 +40,8 @@ class GraphMaker {
       } else if (edge.join) {
         for (const auto& to : edge.to) builder.add_edge(edge.from, to);
       } else {
-        for (const auto& from : edge.from) for (const auto& to : edge.to) builder.add_edge(from, to);
+        for (const auto& from : edge.from)
+          for (const auto& to : edge.to) builder.add_edge(from, to);
       }
     }
     lay_over(definition, options);
@@ -67,14 +69,19 @@ class GraphMaker {
     if (where.starts_with("node ")) {
       if (const auto* node = definition.find_node(where.substr(5))) return node->key;
     } else if (where.starts_with("channel ")) {
-      for (const auto& channel : definition.channels) if (channel.name == where.substr(8)) return channel.key;
+      for (const auto& channel : definition.channels)
+        if (channel.name == where.substr(8)) return channel.key;
     } else if (where.starts_with("edge ")) {
       const auto arrow = where.find(" -> ");
       const auto from = where.substr(5, arrow == std::string_view::npos ? arrow : arrow - 5);
       const auto to = arrow == std::string_view::npos ? std::string_view() : where.substr(arrow + 4);
-      const auto has = [](const std::vector<std::string>& names, std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); };
-      for (const auto& edge : graph.edges) if (has(edge.from, from) && has(edge.to, to)) return edge.at;
-      for (const auto& edge : graph.edges) if (has(edge.from, from)) return edge.at;
+      const auto has = [](const std::vector<std::string>& names, std::string_view name) {
+        return std::find(names.begin(), names.end(), name) != names.end();
+      };
+      for (const auto& edge : graph.edges)
+        if (has(edge.from, from) && has(edge.to, to)) return edge.at;
+      for (const auto& edge : graph.edges)
+        if (has(edge.from, from)) return edge.at;
     }
     return definition.at;
   }
@@ -110,7 +117,8 @@ Result<std::shared_ptr<const CompiledGraph>> GraphFile::build(const NodeRegistry
   if (made.graph) return std::move(made.graph);
   std::string all;
   for (const auto& each : made.problems) {
-    all += (all.empty() ? "" : "\n") + each.file + ":" + std::to_string(each.line) + ":" + std::to_string(each.column) + ": " + each.message;
+    all +=
+        (all.empty() ? "" : "\n") + each.file + ":" + std::to_string(each.line) + ":" + std::to_string(each.column) + ": " + each.message;
   }
   return fail(Error::bad_input(all).at_file(impl_->source->name()));
 }

@@ -20,7 +20,7 @@ struct GraphDefinition;
 struct NamedPlace {
   std::string name;
   const FileNode* at = nullptr;
-  std::size_t offset = 0;   // within the text of `at`
+  std::size_t offset = 0;  // within the text of `at`
 };
 
 struct ChannelDefinition {
@@ -50,7 +50,7 @@ struct NodeDefinition {
   bool defer = false;
   std::optional<Json> error_set;
   std::vector<NamedPlace> error_goto, destinations, writes;
-  std::shared_ptr<const GraphDefinition> file;   // where `graph` is a file
+  std::shared_ptr<const GraphDefinition> file;  // where `graph` is a file
 };
 
 struct SendDefinition {
@@ -62,7 +62,7 @@ struct SendDefinition {
 };
 
 struct ArmDefinition {
-  std::string when;   // empty: always
+  std::string when;  // empty: always
   std::vector<NamedPlace> to;
   std::optional<SendDefinition> send;
   const FileNode* at = nullptr;
@@ -70,7 +70,7 @@ struct ArmDefinition {
 
 struct EdgeDefinition {
   enum Kind : std::uint8_t { plain, join, conditional, routed } kind = plain;
-  std::vector<NamedPlace> from, to;           // to: of plain edges and joins; what a route may name
+  std::vector<NamedPlace> from, to;  // to: of plain edges and joins; what a route may name
   std::vector<ArmDefinition> arms;
   std::optional<ArmDefinition> otherwise;
   std::string route;
@@ -89,7 +89,7 @@ struct GraphDefinition {
   std::vector<NamedPlace> interrupt_before, interrupt_after;
   std::optional<std::int64_t> recursion_limit, max_concurrency, snapshot_every;
   std::optional<Durability> durability;
-  const GraphDefinition* outer = nullptr;     // whose `graphs` it may name too
+  const GraphDefinition* outer = nullptr;  // whose `graphs` it may name too
 
   const NodeDefinition* find_node(std::string_view wanted) const noexcept;
 };
@@ -103,7 +103,7 @@ class Problems {
   void add(const SourceFile& source, const FileNode& at, const Error& error);
   bool empty() const noexcept { return all_.empty(); }
   std::size_t size() const noexcept { return all_.size(); }
-  std::vector<FileProblem> take();   // sorted, each once
+  std::vector<FileProblem> take();  // sorted, each once
 
   static constexpr std::size_t kMost = 200;
 
@@ -119,8 +119,9 @@ struct ReadContext {
   static constexpr std::size_t kMostOpen = 8;
 };
 
-std::shared_ptr<const GraphDefinition> read_graph(std::shared_ptr<const SourceFile> source, const FileNode& node, const std::filesystem::path& folder,
-                                                  const GraphDefinition* outer, ReadContext& context, Problems& problems);
+std::shared_ptr<const GraphDefinition> read_graph(std::shared_ptr<const SourceFile> source, const FileNode& node,
+                                                  const std::filesystem::path& folder, const GraphDefinition* outer, ReadContext& context,
+                                                  Problems& problems);
 Result<std::string> read_text_file(const std::filesystem::path& path);
 Json write_graph(const GraphDefinition& graph);
 
@@ -146,6 +147,6 @@ class ObjectReader {
 };
 
 void read_edges(const SourceFile& source, const FileNode& list, GraphDefinition& graph, Problems& problems);
-std::string checked_name(std::string_view name);   // what is wrong with it as the name of a node or key; empty: nothing
+std::string checked_name(std::string_view name);  // what is wrong with it as the name of a node or key; empty: nothing
 
 }  // namespace corvid::detail

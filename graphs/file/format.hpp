@@ -15,7 +15,7 @@ namespace corvid::detail {
 
 struct FormatKey {
   std::string_view name;
-  std::string_view schema;        // JSON; where it starts with {"$ref", the value has a table of its own and is checked by that
+  std::string_view schema;  // JSON; where it starts with {"$ref", the value has a table of its own and is checked by that
   std::string_view description;
   bool required = false;
 };
@@ -24,8 +24,8 @@ enum class FormatObject : std::uint8_t { graph, channel, node, edge, arm, send, 
 inline constexpr std::size_t kFormatObjects = 9;
 
 struct FormatTable {
-  std::string_view name;          // under $defs
-  std::string_view what;          // in messages: "a node"
+  std::string_view name;  // under $defs
+  std::string_view what;  // in messages: "a node"
   std::span<const FormatKey> keys;
 };
 const FormatTable& format_table(FormatObject object);

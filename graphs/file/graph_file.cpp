@@ -53,7 +53,9 @@ std::vector<FileProblem> GraphFile::validate_parts(const NodeRegistry& registry)
   return all;
 }
 
-const std::string& GraphFile::name() const noexcept { return impl_->graph && !impl_->graph->name.empty() ? impl_->graph->name : impl_->source->name(); }
+const std::string& GraphFile::name() const noexcept {
+  return impl_->graph && !impl_->graph->name.empty() ? impl_->graph->name : impl_->source->name();
+}
 
 RunConfig GraphFile::run_config(RunConfig base) const {
   if (!impl_->graph) return base;

@@ -6,8 +6,8 @@ namespace corvid {
 
 struct GraphFile::Impl {
   std::shared_ptr<const detail::SourceFile> source;
-  std::shared_ptr<const detail::GraphDefinition> graph;   // null where the text could not be parsed
-  std::vector<FileProblem> problems;                      // of reading
+  std::shared_ptr<const detail::GraphDefinition> graph;  // null where the text could not be parsed
+  std::vector<FileProblem> problems;                     // of reading
 };
 
 namespace detail {

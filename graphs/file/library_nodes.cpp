@@ -10,7 +10,7 @@ namespace {
 
 NodeOptions in_place() {
   NodeOptions options;
-  options.run_on = RunOn::executor;   // an expression is bounded, and usually takes a microsecond
+  options.run_on = RunOn::executor;  // an expression is bounded, and usually takes a microsecond
   return options;
 }
 
@@ -45,7 +45,7 @@ NodeType writer(std::string name, std::string description, bool whole) {
       options.writes.push_back(each.key());
     }
     NodeFunction run = [values = std::move(values), whole](NodeContext& node) -> Result<NodeResult> {
-      const StateScope scope(node.state());   // all see the state as it was, in whatever order they stand
+      const StateScope scope(node.state());  // all see the state as it was, in whatever order they stand
       NodeResult result;
       for (const auto& [key, value] : values) {
         auto made = value.evaluate(scope);
@@ -64,7 +64,9 @@ NodeType writer(std::string name, std::string description, bool whole) {
 }  // namespace
 
 NodeType set_node() { return writer("set", "Writes keys of the state; each value may hold {{ expressions }}.", false); }
-NodeType replace_node() { return writer("replace", "As set, but what it writes takes the place of the old value whatever the key's reducer.", true); }
+NodeType replace_node() {
+  return writer("replace", "As set, but what it writes takes the place of the old value whatever the key's reducer.", true);
+}
 
 NodeType map_node() {
   NodeType type;
@@ -81,11 +83,13 @@ NodeType map_node() {
   type.binds = [](const Json& with) {
     std::vector<std::string> names{with.value("as", "item")};
     if (with.contains("index")) names.push_back(with["index"].get<std::string>());
-    if (with.contains("with")) for (auto each = with["with"].begin(); each != with["with"].end(); ++each) names.push_back(each.key());
+    if (with.contains("with"))
+      for (auto each = with["with"].begin(); each != with["with"].end(); ++each) names.push_back(each.key());
     return names;
   };
   type.make = [](const Json& with, const NodeBuildContext& context) -> Result<NodeSpec> {
-    const auto as = with.value("as", "item"), index = with.value("index", ""), to = with["to"].get<std::string>(), empty = with.value("empty", "");
+    const auto as = with.value("as", "item"), index = with.value("index", ""), to = with["to"].get<std::string>(),
+               empty = with.value("empty", "");
     CORVID_TRY_STATUS(context.check_node(to, "/to"));
     if (to == "END") return fail(Error::bad_input("a task runs a node; END is none").at_key("/to"));
     if (!empty.empty()) CORVID_TRY_STATUS(context.check_node(empty, "/empty"));
@@ -104,8 +108,10 @@ NodeType map_node() {
     NodeFunction run = [fanout = std::move(fanout), empty = graph_name(empty)](NodeContext& node) -> Result<NodeResult> {
       CORVID_TRY(auto sends, fanout.sends(node.state()));
       NodeResult result;
-      if (sends.empty() && !empty.empty()) result.go_to(Route(empty));
-      else result.go_to(Route(std::move(sends)));
+      if (sends.empty() && !empty.empty())
+        result.go_to(Route(empty));
+      else
+        result.go_to(Route(std::move(sends)));
       return result;
     };
     return NodeSpec(std::move(run), std::move(options));
@@ -114,8 +120,10 @@ NodeType map_node() {
 }
 
 NodeType fail_node() {
-  static constexpr std::array kKinds{ErrorCode::invalid_argument, ErrorCode::bad_input, ErrorCode::not_found, ErrorCode::unsupported, ErrorCode::out_of_memory, ErrorCode::limit_exceeded,
-      ErrorCode::cancelled, ErrorCode::deadline_exceeded, ErrorCode::io, ErrorCode::network, ErrorCode::rejected, ErrorCode::conflict, ErrorCode::internal};
+  static constexpr std::array kKinds{
+      ErrorCode::invalid_argument, ErrorCode::bad_input, ErrorCode::not_found,         ErrorCode::unsupported, ErrorCode::out_of_memory,
+      ErrorCode::limit_exceeded,   ErrorCode::cancelled, ErrorCode::deadline_exceeded, ErrorCode::io,          ErrorCode::network,
+      ErrorCode::rejected,         ErrorCode::conflict,  ErrorCode::internal};
   NodeType type;
   type.name = "fail";
   type.description = "Fails, for tests of what follows a failure.";
@@ -129,8 +137,10 @@ NodeType fail_node() {
     auto message = TextTemplate::parse(with.value("message", "the node fails, as it was told to"), context.names);
     if (!message) return fail(std::move(message).error().at_key("/message"));
     ErrorCode code = ErrorCode::internal;
-    for (const auto each : kKinds) if (to_string(each) == with.value("code", "internal")) code = each;
-    NodeFunction run = [message = std::move(*message), code, attempts = with.value("attempts", std::int64_t{0})](NodeContext& node) -> Result<NodeResult> {
+    for (const auto each : kKinds)
+      if (to_string(each) == with.value("code", "internal")) code = each;
+    NodeFunction run = [message = std::move(*message), code,
+                        attempts = with.value("attempts", std::int64_t{0})](NodeContext& node) -> Result<NodeResult> {
       if (attempts > 0 && node.attempt() > attempts) return NodeResult();
       CORVID_TRY(auto text, message.render(StateScope(node.state())));
       return fail(Error(code, std::move(text)));
@@ -146,8 +156,9 @@ namespace corvid {
 
 NodeRegistry NodeRegistry::library() {
   NodeRegistry registry;
-  for (auto make : {detail::set_node, detail::replace_node, detail::map_node, detail::interrupt_node, detail::approval_node, detail::fail_node}) {
-    (void)registry.add(make());   // constants: a test registers each by itself
+  for (auto make :
+       {detail::set_node, detail::replace_node, detail::map_node, detail::interrupt_node, detail::approval_node, detail::fail_node}) {
+    (void)registry.add(make());  // constants: a test registers each by itself
   }
   return registry;
 }
@@ -163,11 +174,13 @@ Status NodeRegistry::add(NodeType type) {
 }
 
 const NodeType* NodeRegistry::find(std::string_view name) const noexcept {
-  for (const auto& each : types_) if (each->type.name == name) return &each->type;
+  for (const auto& each : types_)
+    if (each->type.name == name) return &each->type;
   return nullptr;
 }
 const JsonSchema* NodeRegistry::arguments_of(std::string_view name) const noexcept {
-  for (const auto& each : types_) if (each->type.name == name) return &each->arguments;
+  for (const auto& each : types_)
+    if (each->type.name == name) return &each->arguments;
   return nullptr;
 }
 std::vector<std::string> NodeRegistry::names() const {

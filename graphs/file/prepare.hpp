@@ -16,13 +16,13 @@ struct PreparedGraph;
 
 struct PreparedNode {
   const NodeDefinition* definition = nullptr;
-  std::optional<NodeSpec> spec;                          // of a type
-  std::shared_ptr<const PreparedGraph> graph;            // or a graph
+  std::optional<NodeSpec> spec;                // of a type
+  std::shared_ptr<const PreparedGraph> graph;  // or a graph
   SubgraphOptions graph_options;
 };
 
 struct PreparedEdge {
-  std::vector<std::string> from, to;                     // to: targets where there is a route
+  std::vector<std::string> from, to;  // to: targets where there is a route
   bool join = false;
   RouteFunction route;
   const FileNode* at = nullptr;

@@ -6,7 +6,7 @@ namespace corvid::detail {
 namespace {
 
 struct Arm {
-  std::optional<Expression> when;   // none: always
+  std::optional<Expression> when;  // none: always
   std::vector<std::string> to;
   std::optional<Fanout> fanout;
 
@@ -19,7 +19,8 @@ struct Arm {
 
 class EdgePreparer {
  public:
-  EdgePreparer(const GraphDefinition& graph, const ExpressionNames& names, PreparedGraph& out, Problems& problems) : graph_(graph), names_(names), out_(out), problems_(problems) {}
+  EdgePreparer(const GraphDefinition& graph, const ExpressionNames& names, PreparedGraph& out, Problems& problems)
+      : graph_(graph), names_(names), out_(out), problems_(problems) {}
 
   void add(const EdgeDefinition& edge) {
     if (edge.kind == EdgeDefinition::plain || edge.kind == EdgeDefinition::join) {
@@ -50,8 +51,10 @@ class EdgePreparer {
   std::optional<Expression> compile(const std::string& text, const FileNode* at, const ExpressionNames& names) {
     auto made = Expression::parse(text, names);
     if (made) return std::move(*made);
-    if (text.find("{{") != std::string::npos && text.find_first_not_of(" \n") == text.find("{{")) problems_.add(*graph_.source, at, "this is an expression already; write it without {{ }}");
-    else if (at) problems_.add(*graph_.source, *at, made.error());
+    if (text.find("{{") != std::string::npos && text.find_first_not_of(" \n") == text.find("{{"))
+      problems_.add(*graph_.source, at, "this is an expression already; write it without {{ }}");
+    else if (at)
+      problems_.add(*graph_.source, *at, made.error());
     return std::nullopt;
   }
 
@@ -93,7 +96,7 @@ class EdgePreparer {
         }
         return each.route(state);
       }
-      return Route();   // this branch ends
+      return Route();  // this branch ends
     };
   }
 
@@ -110,9 +113,11 @@ class EdgePreparer {
         return std::find(allowed.begin(), allowed.end(), to.back()) != allowed.end() || to.back() == END;
       };
       bool good = value.is_null() || value.is_array() || take(value);
-      if (value.is_array()) for (const Json& name : value) good = good && take(name);
+      if (value.is_array())
+        for (const Json& name : value) good = good && take(name);
       if (good) return Route(std::move(to));
-      return fail(Error::bad_input("the route \"" + expression.text() + "\" gave " + dump_json(value).substr(0, 200) + ", which is not among its targets"));
+      return fail(Error::bad_input("the route \"" + expression.text() + "\" gave " + dump_json(value).substr(0, 200) +
+                                   ", which is not among its targets"));
     };
   }
 
@@ -134,8 +139,11 @@ Result<std::vector<Send>> Fanout::sends(const StateView& state) const {
   CORVID_TRY(const Json list, over.evaluate(StateScope(state)));
   std::vector<Send> out;
   if (list.is_null()) return out;
-  if (!list.is_array()) return fail(Error::bad_input("\"" + over.text() + "\" gave a " + std::string(list.type_name()) + "; a fan-out goes over a list"));
-  if (list.size() > kMostTasks) return fail(Error::limit_exceeded("\"" + over.text() + "\" gave " + std::to_string(list.size()) + " elements; a fan-out has at most " + std::to_string(kMostTasks) + " tasks"));
+  if (!list.is_array())
+    return fail(Error::bad_input("\"" + over.text() + "\" gave a " + std::string(list.type_name()) + "; a fan-out goes over a list"));
+  if (list.size() > kMostTasks)
+    return fail(Error::limit_exceeded("\"" + over.text() + "\" gave " + std::to_string(list.size()) + " elements; a fan-out has at most " +
+                                      std::to_string(kMostTasks) + " tasks"));
   std::int64_t place = 0;
   for (const Json& item : list) {
     Json bound = {{as, item}};

@@ -6,8 +6,10 @@
 namespace corvid::detail {
 namespace {
 
-constexpr std::array<ErrorCode, 14> kCodes{ErrorCode::invalid_argument, ErrorCode::bad_input, ErrorCode::not_found, ErrorCode::unsupported, ErrorCode::out_of_memory, ErrorCode::limit_exceeded,
-    ErrorCode::cancelled, ErrorCode::deadline_exceeded, ErrorCode::io, ErrorCode::network, ErrorCode::rejected, ErrorCode::conflict, ErrorCode::interrupted, ErrorCode::internal};
+constexpr std::array<ErrorCode, 14> kCodes{
+    ErrorCode::invalid_argument, ErrorCode::bad_input, ErrorCode::not_found,         ErrorCode::unsupported, ErrorCode::out_of_memory,
+    ErrorCode::limit_exceeded,   ErrorCode::cancelled, ErrorCode::deadline_exceeded, ErrorCode::io,          ErrorCode::network,
+    ErrorCode::rejected,         ErrorCode::conflict,  ErrorCode::interrupted,       ErrorCode::internal};
 
 std::vector<std::string> names_of(const Json& object) {
   std::vector<std::string> names;
@@ -23,9 +25,12 @@ ChannelSpec channel_of(const ChannelDefinition& channel, const SourceFile& sourc
     problems.add(source, channel.at, spec.error().message());
     spec = json_channel(channel.name, "json", {});
   }
-  spec->life = channel.life == "ephemeral" ? ChannelLife::ephemeral : channel.life == "untracked" ? ChannelLife::untracked : ChannelLife::kept;
+  spec->life = channel.life == "ephemeral"   ? ChannelLife::ephemeral
+               : channel.life == "untracked" ? ChannelLife::untracked
+                                             : ChannelLife::kept;
   if (channel.initial) {
-    if (auto value = spec->type->from_json(*channel.initial)) spec->initial = std::move(*value);   // a default of the wrong type was noted when read
+    if (auto value = spec->type->from_json(*channel.initial))
+      spec->initial = std::move(*value);  // a default of the wrong type was noted when read
   }
   return std::move(*spec);
 }
@@ -75,7 +80,7 @@ NodeBuildContext Preparer::context_of(const GraphDefinition& graph, const Prepar
     context.nodes.push_back(node.name);
     const NodeType* type = registry_.find(node.type);
     if (!type || !type->binds) continue;
-    if (const auto* schema = registry_.arguments_of(node.type); !schema || !schema->check(node.with)) continue;   // noted later
+    if (const auto* schema = registry_.arguments_of(node.type); !schema || !schema->check(node.with)) continue;  // noted later
     for (auto& name : type->binds(node.with)) fields.insert(std::move(name));
   }
   const auto bind = [&](const ArmDefinition& arm) {
@@ -106,17 +111,20 @@ std::shared_ptr<const PreparedGraph> Preparer::prepare(const GraphDefinition& gr
     node(graph, each, context, *out);
   }
   prepare_edges(graph, context.names, *out, problems_);
-  for (const auto& [name, inner] : graph.graphs) prepare(*inner);   // those that no node runs are checked too
+  for (const auto& [name, inner] : graph.graphs) prepare(*inner);  // those that no node runs are checked too
   open_.erase(&graph);
   done_.emplace(&graph, out);
   return out;
 }
 
-std::vector<std::string> Preparer::node_names(const GraphDefinition& graph, const std::vector<NamedPlace>& names, const NodeBuildContext& context) {
+std::vector<std::string> Preparer::node_names(const GraphDefinition& graph, const std::vector<NamedPlace>& names,
+                                              const NodeBuildContext& context) {
   std::vector<std::string> out;
   for (const auto& each : names) {
-    if (const auto status = context.check_node(each.name, ""); !status) problems_.add(*graph.source, each.at, status.error().message());
-    else out.push_back(graph_name(each.name));
+    if (const auto status = context.check_node(each.name, ""); !status)
+      problems_.add(*graph.source, each.at, status.error().message());
+    else
+      out.push_back(graph_name(each.name));
   }
   return out;
 }
@@ -129,10 +137,11 @@ void Preparer::node(const GraphDefinition& graph, const NodeDefinition& node, co
     out.nodes.push_back(std::move(made));
     return;
   }
-  if (node.type.empty()) return;   // noted when read
+  if (node.type.empty()) return;  // noted when read
   const NodeType* type = registry_.find(node.type);
   if (!type) {
-    problems_.add(*graph.source, node.at->find("type"), "there is no node type \"" + node.type + "\"" + suggestion(node.type, registry_.names()));
+    problems_.add(*graph.source, node.at->find("type"),
+                  "there is no node type \"" + node.type + "\"" + suggestion(node.type, registry_.names()));
     return;
   }
   const FileNode* with = node.at->find("with");
@@ -158,7 +167,8 @@ void Preparer::node(const GraphDefinition& graph, const NodeDefinition& node, co
   }
   options(graph, node, context, spec->options);
   for (const auto& name : spec->options.destinations) {
-    if (const auto status = context.check_node(name == END ? "END" : name, ""); !status) problems_.add(*graph.source, node.key, status.error().message());
+    if (const auto status = context.check_node(name == END ? "END" : name, ""); !status)
+      problems_.add(*graph.source, node.key, status.error().message());
   }
   made.spec = std::move(*spec);
   out.nodes.push_back(std::move(made));
@@ -179,9 +189,13 @@ void Preparer::subgraph(const GraphDefinition& graph, const NodeDefinition& node
   }
   if (!found) {
     const auto dot = node.graph.rfind('.');
-    const bool file = dot != std::string::npos && (node.graph.substr(dot) == ".yaml" || node.graph.substr(dot) == ".yml" || node.graph.substr(dot) == ".json");
-    if (!file) problems_.add(*graph.source, at, "there is no graph \"" + node.graph + "\"" + suggestion(node.graph, known) + (known.empty() ? "; name one of `graphs`, or a file ending in .yaml or .json" : ""));
-    return;   // a file that could not be read was noted then
+    const bool file = dot != std::string::npos &&
+                      (node.graph.substr(dot) == ".yaml" || node.graph.substr(dot) == ".yml" || node.graph.substr(dot) == ".json");
+    if (!file)
+      problems_.add(*graph.source, at,
+                    "there is no graph \"" + node.graph + "\"" + suggestion(node.graph, known) +
+                        (known.empty() ? "; name one of `graphs`, or a file ending in .yaml or .json" : ""));
+    return;  // a file that could not be read was noted then
   }
   if (open_.contains(found)) return problems_.add(*graph.source, at, "the graph \"" + node.graph + "\" would run itself without end");
   out.graph = prepare(*found);
@@ -198,23 +212,28 @@ void Preparer::options(const GraphDefinition& graph, const NodeDefinition& node,
     if (!node.retry->on.empty()) {
       std::set<ErrorCode> codes;
       for (const auto code : kCodes) {
-        for (const auto& name : node.retry->on) if (to_string(code) == name) codes.insert(code);
+        for (const auto& name : node.retry->on)
+          if (to_string(code) == name) codes.insert(code);
       }
       options.retry->retry_on = [codes](const Error& error) { return codes.contains(error.code()); };
     }
   }
   for (auto& name : node_names(graph, node.destinations, context)) options.destinations.push_back(std::move(name));
   for (const auto& each : node.writes) {
-    if (const auto status = context.check_channel(each.name, ""); !status) problems_.add(*graph.source, each.at, status.error().message());
-    else options.writes.push_back(each.name);
+    if (const auto status = context.check_channel(each.name, ""); !status)
+      problems_.add(*graph.source, each.at, status.error().message());
+    else
+      options.writes.push_back(each.name);
   }
   if (node.cached) {
     CachePolicy cache;
     cache.ttl = node.cache_ttl;
     if (!node.cache_key.empty()) {
       const FileNode& at = node.at->at_pointer("/cache/key");
-      if (auto key = TextTemplate::parse(node.cache_key, context.names)) cache.key = [key = std::move(*key)](const StateView& state) { return key.render(StateScope(state)); };
-      else problems_.add(*graph.source, at, key.error());
+      if (auto key = TextTemplate::parse(node.cache_key, context.names))
+        cache.key = [key = std::move(*key)](const StateView& state) { return key.render(StateScope(state)); };
+      else
+        problems_.add(*graph.source, at, key.error());
     }
     options.cache = std::move(cache);
   }
@@ -229,8 +248,10 @@ void Preparer::options(const GraphDefinition& graph, const NodeDefinition& node,
     for (auto each = set.begin(); each != set.end(); ++each) {
       const FileNode* value = at.find(each.key());
       if (const auto status = context.check_channel(each.key(), ""); !status) problems_.add(*graph.source, value, status.error().message());
-      if (auto made = ValueTemplate::compile(*each, names)) handler.set.emplace_back(each.key(), std::move(*made));
-      else problems_.add(*graph.source, value ? *value : at, made.error());
+      if (auto made = ValueTemplate::compile(*each, names))
+        handler.set.emplace_back(each.key(), std::move(*made));
+      else
+        problems_.add(*graph.source, value ? *value : at, made.error());
     }
     options.error_handler = std::move(handler);
   }
@@ -244,12 +265,14 @@ Status NodeBuildContext::check_channel(std::string_view channel, std::string poi
   if (schema->find(channel) != Schema::npos) return {};
   std::vector<std::string> known;
   for (const auto& each : schema->channels()) known.push_back(each.name);
-  return fail(Error::bad_input("the state has no key \"" + std::string(channel) + "\"" + detail::suggestion(channel, known)).at_key(std::move(pointer)));
+  return fail(Error::bad_input("the state has no key \"" + std::string(channel) + "\"" + detail::suggestion(channel, known))
+                  .at_key(std::move(pointer)));
 }
 
 Status NodeBuildContext::check_node(std::string_view name, std::string pointer) const {
   if (name == "END" || std::find(nodes.begin(), nodes.end(), name) != nodes.end()) return {};
-  return fail(Error::bad_input("there is no node \"" + std::string(name) + "\"" + detail::suggestion(name, nodes)).at_key(std::move(pointer)));
+  return fail(
+      Error::bad_input("there is no node \"" + std::string(name) + "\"" + detail::suggestion(name, nodes)).at_key(std::move(pointer)));
 }
 
 }  // namespace corvid

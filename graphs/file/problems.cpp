@@ -43,14 +43,17 @@ bool ObjectReader::open(const FileNode& node, FormatObject object) {
   for (const auto& [key, value] : node.members) {
     const FormatKey* known = format_key(object, key.text);
     if (!known) {
-      problems_.add(source_, &key, "unknown key \"" + key.text.substr(0, 60) + "\" of " + std::string(table.what) + suggestion(key.text, format_key_names(object)));
+      problems_.add(
+          source_, &key,
+          "unknown key \"" + key.text.substr(0, 60) + "\" of " + std::string(table.what) + suggestion(key.text, format_key_names(object)));
       continue;
     }
     if (const JsonSchema* schema = format_value_schema(object, known->name)) {
       if (const auto status = schema->check(value.to_json()); !status) {
         const FileNode& where = value.at_pointer(status.error().key());
         std::string hint;
-        if (where.plain && (where.text == "yes" || where.text == "no" || where.text == "on" || where.text == "off")) hint = "; write true or false";
+        if (where.plain && (where.text == "yes" || where.text == "no" || where.text == "on" || where.text == "off"))
+          hint = "; write true or false";
         if (where.kind == FileNode::scalar && where.value.is_string()) {
           if (const Json& allowed = schema->json(); allowed.contains("enum")) {
             const auto near = nearest(where.text, allowed["enum"].get<std::vector<std::string>>());
@@ -70,7 +73,8 @@ bool ObjectReader::open(const FileNode& node, FormatObject object) {
 }
 
 const FileNode* ObjectReader::get(std::string_view key) const noexcept {
-  for (const auto& [name, value] : values_) if (name == key) return value;
+  for (const auto& [name, value] : values_)
+    if (name == key) return value;
   return nullptr;
 }
 std::string ObjectReader::text(std::string_view key) const {
@@ -103,13 +107,15 @@ std::string checked_name(std::string_view name) {
   if (name.size() > 200) return "a name has at most 200 bytes";
   if (name.starts_with("__") || name == "START" || name == "END") return "the name \"" + std::string(name) + "\" is taken";
   for (const char c : name) {
-    if (static_cast<unsigned char>(c) <= ' ' || std::string_view(",+>:|\"'`[]{}*/").find(c) != std::string_view::npos) return "a name holds no blanks and none of , + > : | \" ' ` [ ] { } * /";
+    if (static_cast<unsigned char>(c) <= ' ' || std::string_view(",+>:|\"'`[]{}*/").find(c) != std::string_view::npos)
+      return "a name holds no blanks and none of , + > : | \" ' ` [ ] { } * /";
   }
   return {};
 }
 
 const NodeDefinition* GraphDefinition::find_node(std::string_view wanted) const noexcept {
-  for (const auto& node : nodes) if (node.name == wanted) return &node;
+  for (const auto& node : nodes)
+    if (node.name == wanted) return &node;
   return nullptr;
 }
 

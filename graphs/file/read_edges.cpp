@@ -21,13 +21,20 @@ class EdgeReader {
     for (auto& name : edge.from) check(name, true);
     int forms = 0;
     for (const auto* key : {"to", "cases", "send", "route"}) forms += at.find(key) ? 1 : 0;
-    if (forms != 1) return problems_.add(source_, &at, forms == 0 ? "an edge needs one of to, cases, send and route" : "an edge has only one of to, cases, send and route");
+    if (forms != 1)
+      return problems_.add(
+          source_, &at,
+          forms == 0 ? "an edge needs one of to, cases, send and route" : "an edge has only one of to, cases, send and route");
     const bool conditional = at.find("when") || at.find("cases") || at.find("route");
-    if (const auto* otherwise = at.find("else"); otherwise && !conditional) problems_.add(source_, otherwise, "else goes with when, cases or route");
-    if (at.find("when") && !at.find("to") && !at.find("send")) problems_.add(source_, at.find("when"), "when goes with to or send; a case has its own");
-    if (static_cast<bool>(at.find("route")) != static_cast<bool>(at.find("targets"))) return problems_.add(source_, &at, "route and targets go together: targets names the nodes that route may give");
+    if (const auto* otherwise = at.find("else"); otherwise && !conditional)
+      problems_.add(source_, otherwise, "else goes with when, cases or route");
+    if (at.find("when") && !at.find("to") && !at.find("send"))
+      problems_.add(source_, at.find("when"), "when goes with to or send; a case has its own");
+    if (static_cast<bool>(at.find("route")) != static_cast<bool>(at.find("targets")))
+      return problems_.add(source_, &at, "route and targets go together: targets names the nodes that route may give");
     if (const auto* cases = at.find("cases")) {
-      if (cases->kind != FileNode::list || cases->items.empty()) return problems_.add(source_, cases, "cases must be a list of at least one {when, to}");
+      if (cases->kind != FileNode::list || cases->items.empty())
+        return problems_.add(source_, cases, "cases must be a list of at least one {when, to}");
       for (const auto& each : cases->items) {
         if (auto made = arm(each, true)) edge.arms.push_back(std::move(*made));
       }
@@ -45,7 +52,10 @@ class EdgeReader {
       edge.arms.push_back(std::move(made));
     }
     if (const auto* otherwise = object.get("else")) edge.otherwise = else_arm(*otherwise);
-    edge.kind = at.find("route") ? EdgeDefinition::routed : conditional || at.find("send") ? EdgeDefinition::conditional : edge.from.size() > 1 ? EdgeDefinition::join : EdgeDefinition::plain;
+    edge.kind = at.find("route")                 ? EdgeDefinition::routed
+                : conditional || at.find("send") ? EdgeDefinition::conditional
+                : edge.from.size() > 1           ? EdgeDefinition::join
+                                                 : EdgeDefinition::plain;
     if (edge.kind == EdgeDefinition::plain || edge.kind == EdgeDefinition::join) {
       edge.to = std::move(edge.arms[0].to);
       edge.arms.clear();
@@ -57,7 +67,7 @@ class EdgeReader {
  private:
   struct Group {
     std::vector<NamedPlace> names;
-    bool all = false;   // joined by +
+    bool all = false;  // joined by +
   };
 
   // START and END are written so; a name must be a node's.
@@ -69,7 +79,8 @@ class EdgeReader {
       if (from) problems_.add_in(source_, place.at, place.offset, "nothing follows END");
       place.name = END;
     } else if (!graph_.find_node(place.name)) {
-      problems_.add_in(source_, place.at, place.offset, "there is no node \"" + place.name.substr(0, 60) + "\"" + suggestion(place.name, known_));
+      problems_.add_in(source_, place.at, place.offset,
+                       "there is no node \"" + place.name.substr(0, 60) + "\"" + suggestion(place.name, known_));
     }
   }
 
@@ -92,17 +103,20 @@ class EdgeReader {
       auto last = i;
       while (last > first && (text[last - 1] == ' ' || text[last - 1] == '\t' || text[last - 1] == '\n')) --last;
       NamedPlace place{text.substr(first, last - first), &at, first};
-      if (place.name.empty()) return problems_.add_in(source_, &at, std::min(first, text.size()), "a node's name is missing; write edges as \"START -> a -> b\"");
+      if (place.name.empty())
+        return problems_.add_in(source_, &at, std::min(first, text.size()), "a node's name is missing; write edges as \"START -> a -> b\"");
       groups.back().names.push_back(std::move(place));
       if (c == '+') groups.back().all = true;
-      if (c == ',' && groups.back().all) return problems_.add_in(source_, &at, i, "\"+\" (all of them) and \",\" (each of them) do not mix");
+      if (c == ',' && groups.back().all)
+        return problems_.add_in(source_, &at, i, "\"+\" (all of them) and \",\" (each of them) do not mix");
       begin = i + 1;
       if (arrow) {
         groups.emplace_back();
         begin = ++i + 1;
       }
     }
-    if (groups.size() < 2) return problems_.add(source_, &at, "an edge leads somewhere: \"" + groups[0].names[0].name.substr(0, 60) + " -> …\"");
+    if (groups.size() < 2)
+      return problems_.add(source_, &at, "an edge leads somewhere: \"" + groups[0].names[0].name.substr(0, 60) + " -> …\"");
     for (std::size_t g = 0; g < groups.size(); ++g) {
       const bool first = g == 0, last = g + 1 == groups.size();
       for (auto& place : groups[g].names) {
@@ -138,7 +152,8 @@ class EdgeReader {
     made.when = object.text("when");
     if (needs_when && !at.find("when")) problems_.add(source_, &at, "a case needs when");
     if (!needs_when && at.find("when")) problems_.add(source_, at.find("when"), "else has no condition");
-    if (static_cast<bool>(at.find("to")) == static_cast<bool>(at.find("send"))) problems_.add(source_, &at, "one of to and send says where the run goes on");
+    if (static_cast<bool>(at.find("to")) == static_cast<bool>(at.find("send")))
+      problems_.add(source_, &at, "one of to and send says where the run goes on");
     made.to = object.names("to");
     for (auto& name : made.to) check(name, false);
     if (const auto* send = object.get("send")) made.send = read_send(*send);
@@ -174,7 +189,8 @@ class EdgeReader {
     if (object.get("as")) made.as = object.text("as");
     made.index = object.text("index");
     for (const auto* key : {"as", "index"}) {
-      if (const auto* name = object.get(key); name && !checked_name(name->text).empty()) problems_.add(source_, name, checked_name(name->text));
+      if (const auto* name = object.get(key); name && !checked_name(name->text).empty())
+        problems_.add(source_, name, checked_name(name->text));
     }
     if (const auto* with = object.get("with")) made.with = with->to_json();
     made.timeout = object.duration("timeout");

@@ -21,7 +21,8 @@ std::optional<std::int64_t> number_at(const FileNode* at) { return at ? std::opt
 
 class GraphReader {
  public:
-  GraphReader(GraphDefinition& graph, ReadContext& context, Problems& problems) : graph_(graph), source_(*graph.source), context_(context), problems_(problems) {}
+  GraphReader(GraphDefinition& graph, ReadContext& context, Problems& problems)
+      : graph_(graph), source_(*graph.source), context_(context), problems_(problems) {}
 
   void read(const FileNode& node) {
     ObjectReader object(source_, problems_);
@@ -32,9 +33,12 @@ class GraphReader {
     graph_.recursion_limit = number_at(object.get("recursion_limit"));
     graph_.max_concurrency = number_at(object.get("max_concurrency"));
     graph_.snapshot_every = number_at(object.get("snapshot_every"));
-    if (const auto durability = object.text("durability"); !durability.empty()) graph_.durability = durability == "async" ? Durability::async : durability == "exit" ? Durability::exit : Durability::sync;
-    if (const auto* at = object.get("state")) each_member(*at, "state", [&](const FileNode& key, const FileNode& value) { channel(key, value); });
-    if (const auto* at = object.get("graphs")) each_member(*at, "graphs", [&](const FileNode& key, const FileNode& value) { inner_graph(key, value); });
+    if (const auto durability = object.text("durability"); !durability.empty())
+      graph_.durability = durability == "async" ? Durability::async : durability == "exit" ? Durability::exit : Durability::sync;
+    if (const auto* at = object.get("state"))
+      each_member(*at, "state", [&](const FileNode& key, const FileNode& value) { channel(key, value); });
+    if (const auto* at = object.get("graphs"))
+      each_member(*at, "graphs", [&](const FileNode& key, const FileNode& value) { inner_graph(key, value); });
     if (const auto* at = object.get("nodes")) {
       each_member(*at, "nodes", [&](const FileNode& key, const FileNode& value) { this->node(key, value); });
       if (at->kind == FileNode::map && at->members.empty()) problems_.add(source_, at, "a graph needs at least one node");
@@ -48,7 +52,7 @@ class GraphReader {
   template <class F>
   void each_member(const FileNode& map, const char* what, F&& visit) {
     if (map.kind != FileNode::map) {
-      if (!(map.kind == FileNode::scalar && map.value.is_null() && std::string_view(what) == "state")) problems_.add(source_, &map, std::string(what) + " must be an object of names");
+      problems_.add(source_, &map, std::string(what) + " must be an object of names");
       return;
     }
     for (const auto& [key, value] : map.members) {
@@ -66,7 +70,7 @@ class GraphReader {
     made.key = &key;
     made.at = &value;
     const FileNode* type = &value;
-    if (value.kind == FileNode::scalar) {   // draft: string
+    if (value.kind == FileNode::scalar) {  // draft: string
       made.type = value.text;
       if (const auto status = format_value_schema(FormatObject::channel, "type")->check(value.value); !status) {
         const auto near = nearest(value.text, {"integer", "number", "boolean", "string", "list", "object", "json"});
@@ -84,13 +88,16 @@ class GraphReader {
       if (const auto* initial = object.get("default")) {
         made.initial = initial->to_json();
         if (auto spec = json_channel(made.name, made.type, {}); spec) {
-          if (const auto converted = spec->type->from_json(*made.initial); !converted) problems_.add(source_, initial, "default: " + converted.error().message());
+          if (const auto converted = spec->type->from_json(*made.initial); !converted)
+            problems_.add(source_, initial, "default: " + converted.error().message());
           const bool lists = made.reducer == "append" || made.reducer == "add_messages";
           if ((lists || made.type == "list") && !made.initial->is_array()) problems_.add(source_, initial, "default must be a list here");
         }
       }
       const bool lists = made.reducer == "append" || made.reducer == "add_messages";
-      if (lists && made.type != "list" && made.type != "json") problems_.add(source_, object.get("reducer"), made.reducer + " joins lists; the type is " + made.type + ", which must be list or json");
+      if (lists && made.type != "list" && made.type != "json")
+        problems_.add(source_, object.get("reducer"),
+                      made.reducer + " joins lists; the type is " + made.type + ", which must be list or json");
     }
     graph_.channels.push_back(std::move(made));
   }
@@ -106,7 +113,7 @@ class GraphReader {
     made.key = &key;
     made.at = &value;
     if (!object.open(value, FormatObject::node)) {
-      graph_.nodes.push_back(std::move(made));   // edges may still name it
+      graph_.nodes.push_back(std::move(made));  // edges may still name it
       return;
     }
     made.type = object.text("type");
@@ -123,13 +130,17 @@ class GraphReader {
     if (const auto* at = object.get("cache")) cache(*at, made);
     if (const auto* at = object.get("on_error")) on_error(*at, made);
     if (const auto text = object.text("checkpoints"); !text.empty()) {
-      made.checkpoints = text == "own" ? SubgraphCheckpoints::own : text == "none" ? SubgraphCheckpoints::none : SubgraphCheckpoints::inherited;
+      made.checkpoints = text == "own"    ? SubgraphCheckpoints::own
+                         : text == "none" ? SubgraphCheckpoints::none
+                                          : SubgraphCheckpoints::inherited;
     }
     const bool has_type = value.find("type") != nullptr, has_graph = value.find("graph") != nullptr;
-    if (has_type == has_graph) problems_.add(source_, &key, has_type ? "a node has a type or a graph, not both" : "a node needs a type, or a graph to run");
+    if (has_type == has_graph)
+      problems_.add(source_, &key, has_type ? "a node has a type or a graph, not both" : "a node needs a type, or a graph to run");
     if (has_graph) {
       for (const auto* only_nodes : {"with", "effect", "retry", "timeout", "idle_timeout", "cache", "on_error", "writes"}) {
-        if (const auto* at = value.find(only_nodes)) problems_.add(source_, at, std::string(only_nodes) + " does not apply to a graph; give it to the graph's own nodes");
+        if (const auto* at = value.find(only_nodes))
+          problems_.add(source_, at, std::string(only_nodes) + " does not apply to a graph; give it to the graph's own nodes");
       }
       if (!made.graph.empty()) find_graph(made, *object.get("graph"));
     } else if (const auto* at = value.find("checkpoints")) {
@@ -142,7 +153,8 @@ class GraphReader {
     RetryDefinition made;
     ObjectReader object(source_, problems_);
     if (at.kind == FileNode::scalar) {
-      if (const auto status = format_value_schema(FormatObject::retry, "attempts")->check(at.value); !status) return problems_.add(source_, &at, "retry " + status.error().message());
+      if (const auto status = format_value_schema(FormatObject::retry, "attempts")->check(at.value); !status)
+        return problems_.add(source_, &at, "retry " + status.error().message());
       made.policy.max_attempts = at.value.get<int>();
     } else {
       if (!object.open(at, FormatObject::retry)) return;
@@ -201,9 +213,12 @@ class GraphReader {
     const auto folder = std::filesystem::weakly_canonical(graph_.folder, status);
     const auto file = std::filesystem::weakly_canonical(folder / path, status);
     const auto inside = std::mismatch(folder.begin(), folder.end(), file.begin(), file.end()).first == folder.end();
-    if (status || path.is_absolute() || !inside) return problems_.add(source_, &at, "\"" + node.graph + "\" is not beneath the file's folder");
-    if (std::find(context_.open.begin(), context_.open.end(), file) != context_.open.end()) return problems_.add(source_, &at, "\"" + node.graph + "\" includes itself");
-    if (context_.open.size() >= ReadContext::kMostOpen || ++context_.files > ReadContext::kMostFiles) return problems_.add(source_, &at, "too many files are included");
+    if (status || path.is_absolute() || !inside)
+      return problems_.add(source_, &at, "\"" + node.graph + "\" is not beneath the file's folder");
+    if (std::find(context_.open.begin(), context_.open.end(), file) != context_.open.end())
+      return problems_.add(source_, &at, "\"" + node.graph + "\" includes itself");
+    if (context_.open.size() >= ReadContext::kMostOpen || ++context_.files > ReadContext::kMostFiles)
+      return problems_.add(source_, &at, "too many files are included");
     auto text = read_text_file(file);
     if (!text) return problems_.add(source_, &at, "cannot read \"" + node.graph + "\": " + text.error().message());
     const auto shown = (std::filesystem::path(source_.name()).parent_path() / path).lexically_normal().string();
@@ -227,8 +242,9 @@ class GraphReader {
 
 }  // namespace
 
-std::shared_ptr<const GraphDefinition> read_graph(std::shared_ptr<const SourceFile> source, const FileNode& node, const std::filesystem::path& folder,
-                                                  const GraphDefinition* outer, ReadContext& context, Problems& problems) {
+std::shared_ptr<const GraphDefinition> read_graph(std::shared_ptr<const SourceFile> source, const FileNode& node,
+                                                  const std::filesystem::path& folder, const GraphDefinition* outer, ReadContext& context,
+                                                  Problems& problems) {
   auto graph = std::make_shared<GraphDefinition>();
   graph->source = std::move(source);
   graph->folder = folder;
@@ -245,7 +261,10 @@ Result<std::string> read_text_file(const std::filesystem::path& path) {
     const bool missing = status == std::errc::no_such_file_or_directory;
     return fail(Error(missing ? ErrorCode::not_found : ErrorCode::io, "cannot read the file: " + status.message()).at_file(path.string()));
   }
-  if (size > kMaxFileBytes) return fail(Error::limit_exceeded("the file has " + std::to_string(size) + " bytes; at most " + std::to_string(kMaxFileBytes) + " are read").at_file(path.string()));
+  if (size > kMaxFileBytes)
+    return fail(
+        Error::limit_exceeded("the file has " + std::to_string(size) + " bytes; at most " + std::to_string(kMaxFileBytes) + " are read")
+            .at_file(path.string()));
   std::ifstream in(path, std::ios::binary);
   std::ostringstream bytes;
   if (in) bytes << in.rdbuf();

@@ -23,8 +23,10 @@ Json write_send(const SendDefinition& send) {
 Json write_arm(const ArmDefinition& arm) {
   Json out = Json::object();
   if (!arm.when.empty()) out["when"] = arm.when;
-  if (arm.send) out["send"] = write_send(*arm.send);
-  else out["to"] = names_of(arm.to);
+  if (arm.send)
+    out["send"] = write_send(*arm.send);
+  else
+    out["to"] = names_of(arm.to);
   return out;
 }
 
@@ -48,8 +50,11 @@ Json write_edge(const EdgeDefinition& edge) {
 }
 
 Json write_retry(const RetryDefinition& retry) {
-  Json out = {{"attempts", retry.policy.max_attempts}, {"initial", write_duration(retry.policy.initial_interval)}, {"factor", retry.policy.backoff_factor},
-              {"max", write_duration(retry.policy.max_interval)}, {"jitter", retry.policy.jitter}};
+  Json out = {{"attempts", retry.policy.max_attempts},
+              {"initial", write_duration(retry.policy.initial_interval)},
+              {"factor", retry.policy.backoff_factor},
+              {"max", write_duration(retry.policy.max_interval)},
+              {"jitter", retry.policy.jitter}};
   if (!retry.on.empty()) out["on"] = retry.on;
   return out;
 }
@@ -61,12 +66,16 @@ Json write_node(const NodeDefinition& node) {
   if (node.defer) out["defer"] = true;
   if (!node.graph.empty()) {
     out["graph"] = node.graph;
-    if (node.checkpoints) out["checkpoints"] = *node.checkpoints == SubgraphCheckpoints::own ? "own" : *node.checkpoints == SubgraphCheckpoints::none ? "none" : "inherited";
+    if (node.checkpoints)
+      out["checkpoints"] = *node.checkpoints == SubgraphCheckpoints::own    ? "own"
+                           : *node.checkpoints == SubgraphCheckpoints::none ? "none"
+                                                                            : "inherited";
     return out;
   }
   out["type"] = node.type;
   out["with"] = node.with;
-  if (node.effect) out["effect"] = *node.effect == SideEffect::pure ? "pure" : *node.effect == SideEffect::idempotent ? "idempotent" : "at_most_once";
+  if (node.effect)
+    out["effect"] = *node.effect == SideEffect::pure ? "pure" : *node.effect == SideEffect::idempotent ? "idempotent" : "at_most_once";
   if (node.retry) out["retry"] = write_retry(*node.retry);
   if (node.timeout) out["timeout"] = write_duration(*node.timeout);
   if (node.idle_timeout) out["idle_timeout"] = write_duration(*node.idle_timeout);
@@ -101,7 +110,8 @@ Json write_graph(const GraphDefinition& graph) {
   if (graph.recursion_limit) out["recursion_limit"] = *graph.recursion_limit;
   if (graph.max_concurrency) out["max_concurrency"] = *graph.max_concurrency;
   if (graph.snapshot_every) out["snapshot_every"] = *graph.snapshot_every;
-  if (graph.durability) out["durability"] = *graph.durability == Durability::sync ? "sync" : *graph.durability == Durability::async ? "async" : "exit";
+  if (graph.durability)
+    out["durability"] = *graph.durability == Durability::sync ? "sync" : *graph.durability == Durability::async ? "async" : "exit";
   return out;
 }
 

@@ -48,7 +48,7 @@ Json typed(const std::string& text) {
   return text;
 }
 
-struct Stop {   // thrown through the parser, caught in build_tree
+struct Stop {  // thrown through the parser, caught in build_tree
   Error error;
 };
 
@@ -77,13 +77,20 @@ class Builder : public YAML::EventHandler {
     FileNode node = make(mark, FileNode::scalar);
     node.text = text;
     node.plain = tag == "?";
-    if (node.plain) node.value = typed(text);
-    else if (tag == "!" || tag == "tag:yaml.org,2002:str") node.value = text;
-    else stop(mark, "tags such as " + tag.substr(0, 40) + " are not read; write the value without one");
+    if (node.plain)
+      node.value = typed(text);
+    else if (tag == "!" || tag == "tag:yaml.org,2002:str")
+      node.value = text;
+    else
+      stop(mark, "tags such as " + tag.substr(0, 40) + " are not read; write the value without one");
     add(std::move(node), anchor);
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override { open(mark, tag, anchor, FileNode::list); }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override { open(mark, tag, anchor, FileNode::map); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, FileNode::list);
+  }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, FileNode::map);
+  }
   void OnSequenceEnd() override { close(); }
   void OnMapEnd() override { close(); }
 
@@ -93,21 +100,25 @@ class Builder : public YAML::EventHandler {
     YAML::anchor_t anchor = 0;
     std::optional<FileNode> key;
     std::set<std::string, std::less<>> keys;
-    std::size_t before = 0, depth = 1;   // nodes counted before it; levels within it
+    std::size_t before = 0, depth = 1;  // nodes counted before it; levels within it
   };
   struct Anchored {
     FileNode node;
     std::size_t depth;
   };
 
-  [[noreturn]] static void stop(const YAML::Mark& mark, std::string message) { throw Stop{Error::bad_input(std::move(message)).at_offset(static_cast<std::uint64_t>(std::max(mark.pos, 0)))}; }
+  [[noreturn]] static void stop(const YAML::Mark& mark, std::string message) {
+    throw Stop{Error::bad_input(std::move(message)).at_offset(static_cast<std::uint64_t>(std::max(mark.pos, 0)))};
+  }
   [[noreturn]] static void too_deep(const YAML::Mark& mark) {
-    throw Stop{Error::limit_exceeded("nested deeper than " + std::to_string(kMaxFileDepth) + " levels").at_offset(static_cast<std::uint64_t>(std::max(mark.pos, 0)))};
+    throw Stop{Error::limit_exceeded("nested deeper than " + std::to_string(kMaxFileDepth) + " levels")
+                   .at_offset(static_cast<std::uint64_t>(std::max(mark.pos, 0)))};
   }
   void count(const YAML::Mark& mark, std::size_t nodes) {
     count_ += nodes;
     if (count_ > kMaxFileNodes) {
-      throw Stop{Error::limit_exceeded("more than " + std::to_string(kMaxFileNodes) + " values, with aliases written out").at_offset(static_cast<std::uint64_t>(std::max(mark.pos, 0)))};
+      throw Stop{Error::limit_exceeded("more than " + std::to_string(kMaxFileNodes) + " values, with aliases written out")
+                     .at_offset(static_cast<std::uint64_t>(std::max(mark.pos, 0)))};
     }
   }
   FileNode make(const YAML::Mark& mark, FileNode::Kind kind) {
@@ -136,7 +147,7 @@ class Builder : public YAML::EventHandler {
   void add(FileNode node, YAML::anchor_t anchor) { put(std::move(node), anchor, 1, 1); }
   void put(FileNode node, YAML::anchor_t anchor, std::size_t nodes, std::size_t depth) {
     if (anchor != 0) {
-      count_ += nodes;   // the kept copy costs the same
+      count_ += nodes;  // the kept copy costs the same
       anchors_.insert_or_assign(anchor, std::pair(Anchored{node, depth}, nodes));
     }
     if (open_.empty()) {
@@ -150,6 +161,7 @@ class Builder : public YAML::EventHandler {
     } else if (!top.key) {
       const auto fail_at = [&](std::string message) { throw Stop{Error::bad_input(std::move(message)).at_offset(node.offset)}; };
       if (node.kind != FileNode::scalar || (node.plain && node.text.empty())) fail_at("a key is a text");
+      if (node.text.size() > kMaxKeyBytes) fail_at("a key has at most " + std::to_string(kMaxKeyBytes) + " bytes");
       if (!top.keys.insert(node.text).second) fail_at("the key \"" + node.text.substr(0, 60) + "\" stands twice");
       top.key = std::move(node);
     } else {
@@ -168,7 +180,8 @@ class Builder : public YAML::EventHandler {
 
 // yaml-cpp's words for what people most often get wrong say little.
 std::string explained(const std::string& message) {
-  if (message == "illegal map value") return "a \":\" within a text without quotes, or a key indented otherwise than its neighbours; put the text in quotes";
+  if (message == "illegal map value")
+    return "a \":\" within a text without quotes, or a key indented otherwise than its neighbours; put the text in quotes";
   if (message.starts_with("end of map not found")) return "a line is indented otherwise than its neighbours, or a bracket is not closed";
   if (message.starts_with("end of sequence not found")) return "a list entry is indented otherwise than its neighbours";
   if (message.starts_with("bad conversion")) return "a value could not be read";
@@ -183,15 +196,18 @@ std::string with_wide_escapes(const std::string& text) {
     out += text[i];
     if (text[i] != '\\' || i + 1 >= text.size()) continue;
     unsigned high = 0, low = 0;
-    const auto hex = [&](std::size_t at, unsigned& code) { return at + 4 <= text.size() && std::from_chars(&text[at], &text[at] + 4, code, 16).ptr == &text[at] + 4; };
-    if (text[i + 1] == 'u' && i + 11 < text.size() && hex(i + 2, high) && high >= 0xd800 && high < 0xdc00 && text[i + 6] == '\\' && text[i + 7] == 'u' && hex(i + 8, low) && low >= 0xdc00 && low < 0xe000) {
+    const auto hex = [&](std::size_t at, unsigned& code) {
+      return at + 4 <= text.size() && std::from_chars(&text[at], &text[at] + 4, code, 16).ptr == &text[at] + 4;
+    };
+    if (text[i + 1] == 'u' && i + 11 < text.size() && hex(i + 2, high) && high >= 0xd800 && high < 0xdc00 && text[i + 6] == '\\' &&
+        text[i + 7] == 'u' && hex(i + 8, low) && low >= 0xdc00 && low < 0xe000) {
       static constexpr char kDigits[] = "0123456789abcdef";
       const unsigned code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
       out += 'U';
       for (int shift = 28; shift >= 0; shift -= 4) out += kDigits[code >> shift & 15];
       i += 11;
     } else {
-      out += text[++i];   // an escaped backslash is none
+      out += text[++i];  // an escaped backslash is none
     }
   }
   return out;
@@ -200,7 +216,8 @@ std::string with_wide_escapes(const std::string& text) {
 }  // namespace
 
 const FileNode* FileNode::find(std::string_view key) const noexcept {
-  for (const auto& [name, member] : members) if (name.text == key) return &member;
+  for (const auto& [name, member] : members)
+    if (name.text == key) return &member;
   return nullptr;
 }
 
@@ -223,8 +240,10 @@ const FileNode& FileNode::at_pointer(std::string_view pointer) const {
     const auto end = std::min(pointer.find('/'), pointer.size());
     std::string token;
     for (std::size_t i = 0; i < end; ++i) {
-      if (pointer[i] != '~') token += pointer[i];
-      else token += ++i < end && pointer[i] == '1' ? '/' : '~';
+      if (pointer[i] != '~')
+        token += pointer[i];
+      else
+        token += ++i < end && pointer[i] == '1' ? '/' : '~';
     }
     pointer.remove_prefix(end);
     const FileNode* next = nullptr;
@@ -234,7 +253,8 @@ const FileNode& FileNode::at_pointer(std::string_view pointer) const {
       }
     } else if (at->kind == list) {
       std::size_t index = 0;
-      if (std::from_chars(token.data(), token.data() + token.size(), index).ec == std::errc() && index < at->items.size()) next = &at->items[index];
+      if (std::from_chars(token.data(), token.data() + token.size(), index).ec == std::errc() && index < at->items.size())
+        next = &at->items[index];
     }
     if (!next) break;
     at = next;
@@ -245,7 +265,8 @@ const FileNode& FileNode::at_pointer(std::string_view pointer) const {
 SourceFile::SourceFile(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {
   if (text_.starts_with("\xEF\xBB\xBF")) text_.erase(0, 3);
   const auto first = text_.find_first_not_of(" \t\r\n");
-  if (first != std::string::npos && (text_[first] == '{' || text_[first] == '[') && text_.find("\\u") != std::string::npos) text_ = with_wide_escapes(text_);
+  if (first != std::string::npos && (text_[first] == '{' || text_[first] == '[') && text_.find("\\u") != std::string::npos)
+    text_ = with_wide_escapes(text_);
   lines_.push_back(0);
   for (std::size_t i = 0; i < text_.size(); ++i) {
     if (text_[i] == '\n') lines_.push_back(i + 1);
@@ -253,14 +274,19 @@ SourceFile::SourceFile(std::string name, std::string text) : name_(std::move(nam
 }
 
 Status SourceFile::parse() {
-  if (text_.size() > kMaxFileBytes) return fail(Error::limit_exceeded("the file has " + std::to_string(text_.size()) + " bytes; at most " + std::to_string(kMaxFileBytes) + " are read").at_offset(0));
+  if (text_.size() > kMaxFileBytes)
+    return fail(Error::limit_exceeded("the file has " + std::to_string(text_.size()) + " bytes; at most " + std::to_string(kMaxFileBytes) +
+                                      " are read")
+                    .at_offset(0));
   if (const auto bad = bad_utf8(text_); bad != std::string::npos) return fail(Error::bad_input("the file is not UTF-8").at_offset(bad));
-  if (const auto nul = text_.find('\0'); nul != std::string::npos) return fail(Error::bad_input("the file holds a zero byte").at_offset(nul));
+  if (const auto nul = text_.find('\0'); nul != std::string::npos)
+    return fail(Error::bad_input("the file holds a zero byte").at_offset(nul));
   try {
     std::istringstream in(text_);
     YAML::Parser parser(in);
     Builder builder(root_);
-    while (parser.HandleNextDocument(builder)) {}
+    while (parser.HandleNextDocument(builder)) {
+    }
     if (!builder.any()) return fail(Error::bad_input("the file is empty").at_offset(0));
     return {};
   } catch (const Stop& stop) {
@@ -293,7 +319,7 @@ SourceFile::Place SourceFile::place_in(const FileNode& scalar, std::size_t text_
   }
   std::size_t at = scalar.offset + 1;
   if (mark == '\'' || mark == '"') {
-    for (std::size_t read = 0; read < text_offset; ++read) {   // bytes of the text and of how it is written, side by side
+    for (std::size_t read = 0; read < text_offset; ++read) {  // bytes of the text and of how it is written, side by side
       if (at >= text_.size() || text_[at] == '\n') return start;
       if (mark == '\'' && text_[at] == '\'') ++at;
       if (mark == '"' && text_[at] == '\\') {
@@ -306,8 +332,9 @@ SourceFile::Place SourceFile::place_in(const FileNode& scalar, std::size_t text_
   }
   if (mark != '|') return start;
   // A literal block: its lines stand below the mark, indented by as much as the first that is not empty.
-  const auto line = start.line;   // the index of the next line, counted from 0
-  const auto newlines = static_cast<std::size_t>(std::count(scalar.text.begin(), scalar.text.begin() + static_cast<std::ptrdiff_t>(text_offset), '\n'));
+  const auto line = start.line;  // the index of the next line, counted from 0
+  const auto newlines =
+      static_cast<std::size_t>(std::count(scalar.text.begin(), scalar.text.begin() + static_cast<std::ptrdiff_t>(text_offset), '\n'));
   const auto line_begin = text_offset == 0 ? std::string::npos : scalar.text.rfind('\n', text_offset - 1);
   const auto column = line_begin == std::string::npos ? text_offset : text_offset - line_begin - 1;
   for (std::size_t i = line; i < lines_.size(); ++i) {

@@ -15,17 +15,18 @@ namespace corvid::detail {
 
 inline constexpr std::size_t kMaxFileBytes = std::size_t{4} << 20;
 inline constexpr std::size_t kMaxFileDepth = 64;
-inline constexpr std::size_t kMaxFileNodes = 200'000;   // aliases expanded: a small file can name one list again and again
+inline constexpr std::size_t kMaxKeyBytes = 1000;  // YAML reads longer ones in one of its styles only
+inline constexpr std::size_t kMaxFileNodes = 200'000;  // aliases expanded: a small file can name one list again and again
 
 struct FileNode {
   enum Kind : std::uint8_t { scalar, list, map };
   Kind kind = scalar;
-  bool plain = false;             // a scalar without quotes
-  std::size_t offset = 0;         // of its first byte in the text
-  std::string text;               // of scalars, as YAML reads it
-  Json value;                     // of scalars: typed by JSON's rules
-  std::vector<FileNode> items;    // of lists
-  std::vector<std::pair<FileNode, FileNode>> members;   // of maps: keys are scalars
+  bool plain = false;                                  // a scalar without quotes
+  std::size_t offset = 0;                              // of its first byte in the text
+  std::string text;                                    // of scalars, as YAML reads it
+  Json value;                                          // of scalars: typed by JSON's rules
+  std::vector<FileNode> items;                         // of lists
+  std::vector<std::pair<FileNode, FileNode>> members;  // of maps: keys are scalars
 
   const FileNode* find(std::string_view key) const noexcept;
   Json to_json() const;
@@ -37,7 +38,7 @@ struct FileNode {
 class SourceFile {
  public:
   struct Place {
-    std::size_t line = 1, column = 1;   // from 1; columns in characters
+    std::size_t line = 1, column = 1;  // from 1; columns in characters
   };
 
   SourceFile(std::string name, std::string text);
@@ -52,7 +53,7 @@ class SourceFile {
 
  private:
   std::string name_, text_;
-  std::vector<std::size_t> lines_;   // where each begins
+  std::vector<std::size_t> lines_;  // where each begins
   FileNode root_;
 };
 

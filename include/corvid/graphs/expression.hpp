@@ -1,4 +1,5 @@
-// Expression, TextTemplate, ValueTemplate: the small language of conditions and values in graph files. docs/graph-format.md has its grammar.
+// Expression, TextTemplate, ValueTemplate: the small language of conditions and values in graph files. docs/graph-format.md has its
+// grammar.
 //
 //   CORVID_TRY(auto late, Expression::parse("state.rounds >= 3 or any(n.score < 0.5 for n in state.notes)"));
 //   CORVID_TRY(bool yes, late.test(JsonScope(state)));
@@ -23,20 +24,20 @@
 namespace corvid {
 
 struct ExpressionLimits {
-  static constexpr std::size_t text_bytes = 256u << 10;    ///< of one expression or template
-  static constexpr std::size_t nesting = 120;              ///< levels of the expression itself
-  static constexpr std::size_t value_depth = 128;          ///< levels of a value that is made
-  static constexpr std::size_t steps = 1'000'000;          ///< operations and visited elements of one evaluation
-  static constexpr std::size_t made_bytes = 64u << 20;     ///< all that one evaluation makes on its way
+  static constexpr std::size_t text_bytes = 256u << 10;  ///< of one expression or template
+  static constexpr std::size_t nesting = 120;            ///< levels of the expression itself
+  static constexpr std::size_t value_depth = 128;        ///< levels of a value that is made
+  static constexpr std::size_t steps = 1'000'000;        ///< operations and visited elements of one evaluation
+  static constexpr std::size_t made_bytes = 64u << 20;   ///< all that one evaluation makes on its way
 };
 
 /// What an expression can name. `state.NAME` is asked for by field, so that only what is read need be at hand.
 class ExpressionScope {
  public:
   virtual ~ExpressionScope() = default;
-  virtual Result<const Json*> state_field(std::string_view name) const = 0;   ///< null: there is none
-  virtual Result<const Json*> state() const = 0;                              ///< all of it, an object
-  virtual const Json* variable(std::string_view) const { return nullptr; }    ///< other names, such as `error`; null: null
+  virtual Result<const Json*> state_field(std::string_view name) const = 0;  ///< null: there is none
+  virtual Result<const Json*> state() const = 0;                             ///< all of it, an object
+  virtual const Json* variable(std::string_view) const { return nullptr; }   ///< other names, such as `error`; null: null
 };
 
 /// Scope of a JSON object. Borrows it, and the variables (an object) where given.
@@ -65,13 +66,13 @@ class StateScope final : public ExpressionScope {
   const StateView* view_;
   const Json* variables_;
   mutable std::optional<Json> whole_;
-  mutable std::vector<std::pair<std::string, std::unique_ptr<Json>>> converted_;   // fields of other C++ types
+  mutable std::vector<std::pair<std::string, std::unique_ptr<Json>>> converted_;  // fields of other C++ types
 };
 
 /// The names that a text may use; others are refused by parse(), with the nearest one that there is.
 struct ExpressionNames {
-  std::vector<std::string> variables;                      ///< beside `state`
-  std::shared_ptr<const std::set<std::string>> fields;     ///< of `state`; null: any
+  std::vector<std::string> variables;                   ///< beside `state`
+  std::shared_ptr<const std::set<std::string>> fields;  ///< of `state`; null: any
 };
 
 namespace detail {
@@ -110,7 +111,7 @@ class TextTemplate {
   /// Where the text is one {{ expression }} and nothing else: its value, of whatever type; else the rendered string.
   Result<Json> value(const ExpressionScope& scope) const;
 
-  bool constant() const noexcept;   ///< no expression in it
+  bool constant() const noexcept;  ///< no expression in it
   const std::string& text() const noexcept { return text_; }
 
  private:

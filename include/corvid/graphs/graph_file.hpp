@@ -2,9 +2,9 @@
 //
 //   NodeRegistry registry = NodeRegistry::library();
 //   CORVID_TRY(auto file, GraphFile::load("review.yaml"));
-//   for (const auto& problem : file.validate(registry)) fmt::print("{}:{}:{}: {}\n", problem.file, problem.line, problem.column, problem.message);
-//   CORVID_TRY(auto graph, file.build(registry));
-//   CORVID_TRY(auto result, graph->invoke_blocking(runtime, Json{{"draft", "…"}}, file.run_config()));
+//   for (const auto& problem : file.validate(registry)) fmt::print("{}:{}:{}: {}\n", problem.file, problem.line, problem.column,
+//   problem.message); CORVID_TRY(auto graph, file.build(registry)); CORVID_TRY(auto result, graph->invoke_blocking(runtime, Json{{"draft",
+//   "…"}}, file.run_config()));
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ namespace corvid {
 
 /// One thing that is wrong with a graph file.
 struct FileProblem {
-  std::string file;                          ///< as it was named to load(), or by the graph that includes it
-  std::size_t line = 1, column = 1;          ///< from 1; columns count characters
+  std::string file;                  ///< as it was named to load(), or by the graph that includes it
+  std::size_t line = 1, column = 1;  ///< from 1; columns count characters
   std::string message;
 };
 
@@ -37,7 +37,8 @@ class GraphFile {
   std::vector<FileProblem> validate(const NodeRegistry& registry) const;
   /// The same without what only the graph as a whole shows (unreachable nodes, parallel writes).
   std::vector<FileProblem> validate_parts(const NodeRegistry& registry) const;
-  /// Errors: bad_input with every problem, a line each ("FILE:LINE:COLUMN: MESSAGE"). The options' name and interrupts are laid over the file's.
+  /// Errors: bad_input with every problem, a line each ("FILE:LINE:COLUMN: MESSAGE"). The options' name and interrupts are laid over the
+  /// file's.
   Result<std::shared_ptr<const CompiledGraph>> build(const NodeRegistry& registry, CompileOptions options = {}) const;
 
   const std::string& name() const noexcept;

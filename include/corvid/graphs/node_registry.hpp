@@ -26,11 +26,11 @@ namespace corvid {
 
 /// What a factory may know of the graph around its node.
 struct NodeBuildContext {
-  std::string node;                          ///< its name
-  std::shared_ptr<const Schema> schema;      ///< the graph's channels
-  std::vector<std::string> nodes;            ///< names of all nodes
-  ExpressionNames names;                     ///< for the node's expressions: hand it to parse() and compile()
-  std::filesystem::path folder;              ///< of the graph file; empty where it came as text
+  std::string node;                      ///< its name
+  std::shared_ptr<const Schema> schema;  ///< the graph's channels
+  std::vector<std::string> nodes;        ///< names of all nodes
+  ExpressionNames names;                 ///< for the node's expressions: hand it to parse() and compile()
+  std::filesystem::path folder;          ///< of the graph file; empty where it came as text
 
   /// bad_input at the argument (JSON pointer) where there is no such channel or node; END is one. With the nearest that there is.
   Status check_channel(std::string_view channel, std::string pointer) const;
@@ -40,10 +40,10 @@ struct NodeBuildContext {
 /// A node as a graph is built from. The file's own options (effect, retry, timeout, …) are laid over these.
 struct NodeSpec {
   std::variant<NodeFunction, NodeCoroutine> run;
-  NodeOptions options;                       ///< destinations and writes: what the file need not repeat
+  NodeOptions options;  ///< destinations and writes: what the file need not repeat
 
-  NodeSpec(NodeFunction function, NodeOptions o = {}) : run(std::move(function)), options(std::move(o)) {}       // NOLINT: implicit by design
-  NodeSpec(NodeCoroutine coroutine, NodeOptions o = {}) : run(std::move(coroutine)), options(std::move(o)) {}    // NOLINT
+  NodeSpec(NodeFunction function, NodeOptions o = {}) : run(std::move(function)), options(std::move(o)) {}     // NOLINT: implicit by design
+  NodeSpec(NodeCoroutine coroutine, NodeOptions o = {}) : run(std::move(coroutine)), options(std::move(o)) {}  // NOLINT
 };
 
 /// Makes a node of checked arguments. Called by validate() too, so it must do nothing but check and compile. Errors: at_key with the JSON
@@ -53,7 +53,7 @@ using NodeFactory = std::function<Result<NodeSpec>(const Json& arguments, const 
 struct NodeType {
   std::string name;
   std::string description;
-  Json arguments;                            ///< JSON Schema of `with`; an object
+  Json arguments;  ///< JSON Schema of `with`; an object
   NodeFactory make;
   /// Names that the node's Sends put into the state of the nodes they start; null: none.
   std::function<std::vector<std::string>(const Json& arguments)> binds;
@@ -67,7 +67,7 @@ class NodeRegistry {
 
   /// Errors: conflict (the name is taken), invalid_argument (no name or factory), bad_input and unsupported (of the schema).
   Status add(NodeType type);
-  const NodeType* find(std::string_view name) const noexcept;   ///< null where there is none
+  const NodeType* find(std::string_view name) const noexcept;  ///< null where there is none
   const JsonSchema* arguments_of(std::string_view name) const noexcept;
   std::vector<std::string> names() const;
 
