@@ -107,6 +107,10 @@ class Run {
     bool handling = false;                            // the error handler runs
     std::optional<Error> failure;                     // what the handler was called for
     std::chrono::steady_clock::time_point started{};
+    std::optional<std::chrono::steady_clock::time_point> retry_at;
+    std::optional<Error> stop_reason;                 // it was told to stop, and why
+    std::chrono::steady_clock::time_point give_up_at{};
+  };
   Task<void> run_tasks();
   Task<void> prepare_tasks();
   Status start_task(Active& active);

@@ -66,11 +66,6 @@ milliseconds pause_before(const RetryPolicy& policy, const std::string& task_id,
 
 }  // namespace
 
- std::optional<Clock::time_point> retry_at;
-  std::optional<Error> stop_reason;
-  Clock::time_point give_up_at{};
-};
-
 boost::asio::awaitable<RunOutcome> Run::child_run(std::shared_ptr<TaskRun> task) {
   const NodeDef& def = task->def();
   const auto& child_graph = def.subgraph;
