@@ -111,6 +111,34 @@ double worst(const std::vector<float>& a, const std::vector<float>& reference) {
   return top / (std::sqrt(square / double(std::max<std::size_t>(a.size(), 1))) + 1e-30);
 }
 
+// y = x · Wᵀ with a bias, and added to y, for each number of rows and both precisions.
+void check_linear(Gpu& gpu, DType dtype, std::int64_t rows, std::int64_t cols, std::initializer_list<std::int64_t> batches) {
+  const auto bytes = gpu.stored(dtype, rows, cols);
+  const Weight expected_w = gpu.prepare(gpu.reference(), dtype, rows, cols, bytes);
+  const auto bias = gpu.floats(rows);
+  const Weight host_bias = gpu.vector(gpu.reference(), bias);
+  for (Precision precision : {Precision::f32, Precision::fast}) {
+    const OpContext ctx = gpu.context(precision);
+    const Weight w = gpu.prepare(ctx, dtype, rows, cols, bytes), device_bias = gpu.vector(ctx, bias);
+    REQUIRE(gpu.stream->plan(256, gpu.budget));
+    for (std::int64_t n : batches) {
+      INFO(traits(dtype).name << " [" << rows << ", " << cols << "] × " << n << (precision == Precision::fast ? " fast" : " f32"));
+      const auto x = gpu.floats(n * (cols + 4)), start = gpu.floats(n * rows);
+      ConstTensorView host_x(x.data(), DType::f32, {n, cols}), device_x = gpu.put(x, {n, cols + 4});
+      host_x.strides[0] = device_x.strides[0] = cols + 4;
+      device_x.shape[1] = cols;
+      for (bool accumulate : {false, true}) {
+        auto expected = start;
+        REQUIRE(ops::linear(gpu.reference(), host_x, expected_w, accumulate ? Weight() : host_bias, host(expected, {n, rows}), accumulate));
+        const TensorView y = gpu.put(start, {n, rows});
+        REQUIRE(ops::linear(ctx, device_x, w, accumulate ? Weight() : device_bias, y, accumulate));
+        if (n > 0) CHECK(worst(gpu.get(y), expected) < (precision == Precision::f32 ? 2e-5 : 3e-2));
+      }
+      gpu.kept.clear();
+    }
+  }
+}
+
 }  // namespace
 
 TEST_CASE("cuda: linear agrees with its reference for every dtype, precision and number of rows", "[cuda]") {
@@ -120,32 +148,18 @@ TEST_CASE("cuda: linear agrees with its reference for every dtype, precision and
     Gpu gpu(*device);
     const bool super = traits(dtype).block_elements == 256;
     for (std::int64_t cols : is_quantised(dtype) ? std::vector<std::int64_t>{super ? 256 : 32, super ? 768 : 224} : std::vector<std::int64_t>{1, 173, 256}) {
-      for (std::int64_t rows : {1, 37, 136}) {
-        const auto bytes = gpu.stored(dtype, rows, cols);
-        const Weight expected_w = gpu.prepare(gpu.reference(), dtype, rows, cols, bytes);
-        const auto bias = gpu.floats(rows);
-        const Weight host_bias = gpu.vector(gpu.reference(), bias);
-        for (Precision precision : {Precision::f32, Precision::fast}) {
-          const OpContext ctx = gpu.context(precision);
-          const Weight w = gpu.prepare(ctx, dtype, rows, cols, bytes), device_bias = gpu.vector(ctx, bias);
-          REQUIRE(gpu.stream->plan(256, gpu.budget));
-          for (std::int64_t n : {0, 1, 3, 5, 16, 17, 64, 65, 131}) {
-            INFO(traits(dtype).name << " [" << rows << ", " << cols << "] × " << n << (precision == Precision::fast ? " fast" : " f32"));
-            const auto x = gpu.floats(n * (cols + 4)), start = gpu.floats(n * rows);
-            ConstTensorView host_x(x.data(), DType::f32, {n, cols}), device_x = gpu.put(x, {n, cols + 4});
-            host_x.strides[0] = device_x.strides[0] = cols + 4;
-            device_x.shape[1] = cols;
-            for (bool accumulate : {false, true}) {
-              auto expected = start;
-              REQUIRE(ops::linear(gpu.reference(), host_x, expected_w, accumulate ? Weight() : host_bias, host(expected, {n, rows}), accumulate));
-              const TensorView y = gpu.put(start, {n, rows});
-              REQUIRE(ops::linear(ctx, device_x, w, accumulate ? Weight() : device_bias, y, accumulate));
-              if (n > 0) CHECK(worst(gpu.get(y), expected) < (precision == Precision::f32 ? 2e-5 : 3e-2));
-            }
-            gpu.kept.clear();
-          }
-        }
-      }
+      for (std::int64_t rows : {1, 37, 136}) check_linear(gpu, dtype, rows, cols, {0, 1, 3, 5, 16, 17, 64, 65, 131});
+    }
+  }
+}
+
+TEST_CASE("cuda: long rows, whose products several warps share", "[cuda]") {
+  const auto device = test::cuda_device();
+  if (!device) return;
+  for (DType dtype : kMatrixTypes) {
+    Gpu gpu(*device);
+    for (std::int64_t cols : is_quantised(dtype) ? std::vector<std::int64_t>{traits(dtype).block_elements == 256 ? 4352 : 4128} : std::vector<std::int64_t>{4096, 4099}) {
+      check_linear(gpu, dtype, 37, cols, {1, 3, 16});
     }
   }
 }
@@ -188,7 +202,7 @@ TEST_CASE("cuda: norms, activations, rope and pooling", "[cuda]") {
   if (!device) return;
   Gpu gpu(*device);
   const OpContext ctx = gpu.context(), reference = gpu.reference();
-  for (std::int64_t d : {1, 7, 64, 131, 640, 4096}) {
+  for (std::int64_t d : {1, 7, 64, 131, 384, 385, 640, 1024, 1025, 4096}) {
     for (std::int64_t n : {1, 5, 70000}) {
       if (n * d > 10'000'000) continue;
       INFO("width " << d << ", " << n << " rows");

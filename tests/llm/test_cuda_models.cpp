@@ -241,6 +241,26 @@ TEST_CASE("cuda: several requests at once give the tokens that each gives alone"
   }
 }
 
+TEST_CASE("cuda: an engine on each device of the machine, all at once", "[cuda]") {
+  if (!cuda_device()) return;
+  Runtime runtime;
+  std::vector<std::shared_ptr<Engine>> engines;
+  std::vector<EventStream> streams;
+  const auto devices = list_devices().value();
+  for (const auto& info : devices) engines.push_back(must(Engine::synthetic_blocking(runtime, "smollm2-135m", "q8_0", on(info.device, Precision::f32))));
+  for (auto& engine : engines) streams.push_back(engine->generate(request_for(some_ids(70, engine->info().vocab), 32)).value());
+  std::vector<std::vector<TokenId>> texts(engines.size());
+  for (std::size_t i = 0; i < engines.size(); ++i) {
+    while (auto event = streams[i].next_blocking()) {
+      REQUIRE(*event);
+      if ((*event)->token) texts[i].push_back(*(*event)->token);
+    }
+    CHECK(texts[i].size() == 32);
+    CHECK(texts[i] == texts[0]);
+    CHECK(runtime.device_memory(static_cast<int>(i), 0).used_bytes() > 0);
+  }
+}
+
 TEST_CASE("cuda: an allocation that fails is a typed error, what runs goes on, nothing leaks", "[cuda]") {
   const auto device = cuda_device();
   if (!device) return;
