@@ -151,6 +151,11 @@ Rows<T> from_row(Rows<T> rows, std::int64_t first) {
 
 }  // namespace
 
+cudaError_t has_code() {
+  cudaFuncAttributes ignored{};
+  return cudaFuncGetAttributes(&ignored, normalise_rows);
+}
+
 void rms_norm(Rows<const float> x, std::int64_t rows, std::int64_t d, const float* gain, float eps, float gain_offset, Rows<float> y, cudaStream_t stream) {
   rms_norm_rows<<<static_cast<unsigned>(rows), threads_for(d), 0, stream>>>(x, d, gain, eps, gain_offset, y);
 }
