@@ -130,7 +130,7 @@ Status Run::start_task(Active& active) {
         completions->push({self, fail(error_of(std::current_exception())), std::nullopt});
       }
     };
-    if (shared_->on_pool) boost::asio::co_spawn(shared_->runtime.blocking_pool(), std::move(body), std::move(done));
+    if (shared_->saver_blocks) boost::asio::co_spawn(shared_->runtime.blocking_pool(), std::move(body), std::move(done));
     else boost::asio::co_spawn(io, std::move(body), std::move(done));
   } else if (def.coroutine) {
     auto done = [self, completions](std::exception_ptr thrown, Result<NodeResult> result) {
