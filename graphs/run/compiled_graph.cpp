@@ -1,8 +1,13 @@
 // CompiledGraph's and RunStream's members: each makes a Run, or reads a thread.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <atomic>
+#include <exception>
+#include <stdexcept>
 
 #include "corvid/runtime/wait.hpp"
 #include "graphs/run/run.hpp"
@@ -57,6 +62,7 @@ std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, R
   const bool cancellable = config.cancellation.deadline().has_value() || config.cancellation.cancelled() || config.cancellation.cancellable();
   auto shared = std::make_shared<RunShared>(runtime, std::move(config));
   shared->cancellable = cancellable;
+  shared->saver_blocks = graph.options().checkpointer && graph.options().checkpointer->blocks();
   shared->saver = graph.options().checkpointer;
   shared->tracer = graph.options().tracer;
   if (shared->config.run_id.empty() && (shared->saver || shared->tracer)) shared->config.run_id = random_id();
@@ -67,7 +73,15 @@ Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::share
   std::shared_ptr<CommitLine> line;
   if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
   Run run(shared, std::move(graph), std::string(), std::move(line));
-  auto outcome = co_await run.start(std::move(input));
+  Result<RunOutcome> outcome = RunOutcome{};
+  if (shared->saver_blocks && !shared->loop_blocks) {
+    // The loop goes where it may wait for the disk: one change of threads a run, not one a commit.
+    shared->loop_blocks = true;
+    auto body = run.start(std::move(input));
+    outcome = co_await boost::asio::co_spawn(shared->runtime.blocking_pool(), std::move(body), boost::asio::use_awaitable);
+  } else {
+    outcome = co_await run.start(std::move(input));
+  }
   if (!outcome) co_return fail(std::move(outcome).error());
   if (outcome->to_parent) co_return fail(Error::invalid_argument("a command for the parent graph was given by a graph that has none"));
   co_return std::move(outcome->result);
@@ -80,8 +94,28 @@ Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig c
   return run_graph(shared_from_this(), std::move(shared), std::move(input));
 }
 
+// The loop runs on the calling thread, which may wait for the disk: no change of threads but for nodes that ask for one.
 Result<RunResult> CompiledGraph::invoke_blocking(Runtime& runtime, Input input, RunConfig config) const {
-  return runtime.wait(invoke(runtime, std::move(input), std::move(config)));
+  if (runtime.io_context().get_executor().running_in_this_thread()) {
+    throw std::logic_error("invoke_blocking on the I/O thread would hold it up: co_await invoke instead");
+  }
+  auto shared = share(runtime, *this, std::move(config));
+  shared->loop_blocks = true;
+  boost::asio::io_context here(1);
+  auto busy = boost::asio::make_work_guard(here);
+  std::optional<Result<RunResult>> result;
+  std::exception_ptr thrown;
+  auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::optional<Result<RunResult>>* out) -> boost::asio::awaitable<void> {
+    out->emplace(co_await run_graph(std::move(graph), std::move(with), std::move(start)));
+  };
+  auto task = body(shared_from_this(), std::move(shared), std::move(input), &result);
+  boost::asio::co_spawn(here, std::move(task), [&](std::exception_ptr error) {
+    thrown = error;
+    busy.reset();
+  });
+  here.run();
+  if (thrown) std::rethrow_exception(thrown);
+  return std::move(*result);
 }
 
 // ---- streams
@@ -143,6 +177,8 @@ RunStream CompiledGraph::stream(Runtime& runtime, Input input, RunConfig config,
   config.cancellation = impl->cancel.token();
   auto shared = share(runtime, *this, std::move(config));
   shared->events = impl->events;
+  shared->sending.emplace(1);
+  shared->started = std::chrono::steady_clock::now();
   for (const auto mode : modes) shared->wanted[static_cast<std::size_t>(mode)] = true;
   auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::shared_ptr<RunStream::Impl> out) -> boost::asio::awaitable<void> {
     Result<RunResult> result = fail(Error::internal("the run did not end"));

@@ -108,11 +108,11 @@ boost::asio::awaitable<void> Run::flush_events() {
     emitted.swap(shared_->emitted);
     return !emitted.empty();
   };
-  co_await shared_->sending.send_async(true);
+  co_await shared_->sending->send_async(true);
   while (take()) {
     for (auto& each : emitted) co_await shared_->events->send_async(std::move(each));
   }
-  shared_->sending.try_receive();
+  shared_->sending->try_receive();
 }
 
 }  // namespace corvid

@@ -20,19 +20,20 @@
 namespace corvid {
 
 struct RunShared {
-  RunShared(Runtime& on, RunConfig with) : runtime(on), config(std::move(with)), cancel(config.cancellation) {}
+  RunShared(Runtime& on, RunConfig with) : runtime(on), config(std::move(with)) {}
 
   Runtime& runtime;
   RunConfig config;
-  CancellationSource cancel;                        // the run's own; its parent is the caller's
   bool cancellable = false;                         // the caller gave a token, or may call cancel()
+  bool saver_blocks = false;
+  bool loop_blocks = false;                         // the loop is on a thread that may wait: it calls the saver itself
   std::shared_ptr<Checkpointer> saver;
   std::shared_ptr<Tracer> tracer;
-  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point started{};  // set where there are events
 
   // Events. What runs and their nodes on the executor have to tell waits in `emitted`, in order, until one of the runs sends it.
   std::optional<Channel<StreamEvent>> events;
-  Channel<bool> sending{1};                         // full while a run sends: the others wait, as their reader does
+  std::optional<Channel<bool>> sending;                         // full while a run sends: the others wait, as their reader does
   std::array<bool, 7> wanted{};
   std::mutex emitted_mutex;
   std::deque<StreamEvent> emitted;

@@ -18,7 +18,13 @@ class TokenRun {
  public:
   explicit TokenRun(std::shared_ptr<PagePool> pool) : pool_(std::move(pool)) {}
   TokenRun(TokenRun&&) = default;
-  TokenRun& operator=(TokenRun&&) = default;
+  TokenRun& operator=(TokenRun&& other) noexcept {
+    clear();
+    ids = std::move(other.ids);
+    pages = std::move(other.pages);
+    pool_ = std::move(other.pool_);
+    return *this;
+  }
   ~TokenRun() { clear(); }
 
   TokenRun fork() const;                     ///< shares all pages
@@ -53,6 +59,7 @@ class Stepper {
   /// Appends `ids` in chunks; leaves the last row of logits in `last`.
   Status prefill(TokenRun& run, std::span<const TokenId> ids, std::size_t chunk, const CancellationToken& cancellation, std::vector<float>& last);
   const LlmConfig& config() const { return decoder_->config(); }
+  std::uint64_t replayed_steps() const { return decoder_->replayed_steps(); }
 
  private:
   OpContext ctx_;
