@@ -177,6 +177,7 @@ RunStream CompiledGraph::stream(Runtime& runtime, Input input, RunConfig config,
   config.cancellation = impl->cancel.token();
   auto shared = share(runtime, *this, std::move(config));
   shared->events = impl->events;
+  shared->sending.emplace(1);
   shared->started = std::chrono::steady_clock::now();
   for (const auto mode : modes) shared->wanted[static_cast<std::size_t>(mode)] = true;
   auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::shared_ptr<RunStream::Impl> out) -> boost::asio::awaitable<void> {

@@ -31,8 +31,9 @@ struct RunShared {
   std::shared_ptr<Tracer> tracer;
   std::chrono::steady_clock::time_point started{};  // set where there are events
 
-  // Events. The loop writes them in order; what nodes emit on the executor waits in `emitted` until the loop comes round.
+  // Events. What runs and their nodes on the executor have to tell waits in `emitted`, in order, until one of the runs sends it.
   std::optional<Channel<StreamEvent>> events;
+  std::optional<Channel<bool>> sending;                         // full while a run sends: the others wait, as their reader does
   std::array<bool, 7> wanted{};
   std::mutex emitted_mutex;
   std::deque<StreamEvent> emitted;

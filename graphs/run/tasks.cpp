@@ -90,7 +90,7 @@ boost::asio::awaitable<RunOutcome> Run::child_run(std::shared_ptr<TaskRun> task)
   if (def.subgraph_checkpoints != SubgraphCheckpoints::own) ns += ":" + task->task_id();
   Run child(shared_, child_graph, std::move(ns), line_);
   std::string caller = task->task_id();
-  auto ended = co_await child.start_child(std::move(values), std::move(caller), def.subgraph_checkpoints);
+  auto ended = co_await child.start_child(std::move(values), std::move(caller), def);
   co_await child.flush_events();
   if (!ended) throw std::move(ended).error();
   co_return std::move(*ended);
@@ -105,7 +105,6 @@ Status Run::start_task(Active& active) {
   active.started = Clock::now();
   active.retry_at.reset();
   CORVID_TRY_STATUS(task.open_view());
-  if (active.attempt == 1) task_started_event(task);
   if (shared_->tracer) {
     task.span = shared_->tracer->start("node " + task.node(), span_ ? std::string_view(span_->traceparent()) : std::string_view(shared_->config.trace_parent));
     task.span->attribute(trace_names::kNode, task.node());
@@ -262,7 +261,9 @@ void Run::complete(Active& active, Completion completion) {
       const auto& child_schema = *child.result.schema;
       for (std::uint32_t c = 0; c < child_schema.size(); ++c) {
         const auto here = g_.schema->find(child_schema.at(c).name);
-        if (here != Schema::npos && child.result.values[c]) result.writes.push_back({here, child.result.values[c], false});
+        const auto& outputs = task.def().subgraph_outputs;
+        const bool out = outputs.empty() || std::find(outputs.begin(), outputs.end(), child_schema.at(c).name) != outputs.end();
+        if (out && here != Schema::npos && child.result.values[c]) result.writes.push_back({here, child.result.values[c], false});
       }
     }
     completion.result = std::move(result);
@@ -283,7 +284,7 @@ void Run::complete(Active& active, Completion completion) {
   }
   // A result that comes although the task was told to stop counts for nothing: what the caller was told is what happened.
   if (active.stop_reason) return attempt_failed(active, std::move(*active.stop_reason));
-  auto outcome = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result));
+  auto outcome = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result), active.handling);
   if (!outcome) return attempt_failed(active, std::move(outcome).error());
   task.outcome = std::move(*outcome);
   task.status = TaskState::done;
@@ -297,13 +298,11 @@ Task<void> Run::prepare_tasks() {
     if (task->status == TaskState::done) continue;
     const auto& options = task->def().options;
     if (options.cache) {
-      CORVID_CO_TRY_STATUS(task->open_view());
       CORVID_CO_TRY(auto hit, co_await cached(*task));
       if (hit) {
         CORVID_CO_TRY(task->outcome, history_.read_outcome(*hit));
         task->status = TaskState::done;
         task->from_cache = true;
-        task_started_event(*task);
         task_finished_event(*task);
         continue;
       }
@@ -332,8 +331,6 @@ Task<void> Run::prepare_tasks() {
         task->interrupts.push_back(std::move(interrupt));
         task->ask(std::move(record));
         task->status = TaskState::interrupted;
-        CORVID_CO_TRY_STATUS(task->open_view());
-        task_started_event(*task);
         task_finished_event(*task);
         continue;
       }
@@ -429,7 +426,6 @@ Task<void> Run::store_finished(bool last) {
 
 Task<void> Run::run_tasks() {
   if (!completions_) completions_ = std::make_shared<Completions>();
-  CORVID_CO_TRY_STATUS(co_await prepare_tasks());
   active_.clear();
   std::vector<std::shared_ptr<TaskRun>> waiting;
   // Sends start before the nodes that edges triggered; their writes are joined after those.
@@ -437,14 +433,17 @@ Task<void> Run::run_tasks() {
   std::vector<std::shared_ptr<TaskRun>> in_order(tasks_);
   std::stable_sort(in_order.begin(), in_order.end(), sends_first);
   for (auto& task : in_order) {
-    if (task->status == TaskState::planned) {
-      waiting.push_back(task);
-    } else if (task->restored) {
-      CORVID_CO_TRY_STATUS(task->open_view());
-      task_started_event(*task);
-      task_finished_event(*task);
-    }
+    CORVID_CO_TRY_STATUS(task->open_view());
+    task_started_event(*task);
   }
+  for (auto& task : in_order) {
+    if (task->restored) task_finished_event(*task);
+  }
+  CORVID_CO_TRY_STATUS(co_await prepare_tasks());
+  for (auto& task : in_order) {
+    if (task->status == TaskState::planned) waiting.push_back(task);
+  }
+  co_await flush_events();                          // before nodes on the pool can tell anything
   std::shared_ptr<void> subscription;
   if (shared_->cancellable) {
     subscription = shared_->config.cancellation.on_cancel([completions = completions_] { completions->notifier.notify(); });

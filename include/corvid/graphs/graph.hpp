@@ -34,6 +34,7 @@ struct SubgraphOptions {
   SubgraphCheckpoints checkpoints = SubgraphCheckpoints::inherited;
   bool defer = false;
   std::vector<std::string> destinations;   ///< where its Command(graph=PARENT) may go
+  std::vector<std::string> outputs;        ///< channels that it hands back; empty: all that it shares with this graph
 };
 
 /// Brings a model's state back from what save_state() gave, possibly by computing it anew. Called on the blocking pool.
