@@ -8,6 +8,12 @@
 namespace corvid::test {
 namespace {
 
+RunConfig on_thread() {
+  RunConfig config;
+  config.thread_id = "t";
+  return config;
+}
+
 // ---- expressions
 
 bool truth(const Json& j) { return !(j.is_null() || j == false || j == 0 || j == "" || ((j.is_array() || j.is_object()) && j.empty())); }
@@ -300,7 +306,7 @@ Result<Input> LangGraphCase::input_of(const Json& action) {
   }
   if (action.contains("resume")) return Input(Answer{action["resume"]});
   Resume resume;
-  CORVID_TRY(const auto state, runtime_.wait(graph_->get_state(runtime_, {.thread_id = "t"})));
+  CORVID_TRY(const auto state, runtime_.wait(graph_->get_state(runtime_, on_thread())));
   for (const auto& answer : action["answers"]) {
     const auto at = std::find_if(state.interrupts.begin(), state.interrupts.end(), [&](const auto& i) { return i.value == answer[0]; });
     if (at != state.interrupts.end()) resume.answers[at->id] = answer[1];
@@ -349,7 +355,7 @@ Json LangGraphCase::event_json(const StreamEvent& event) const {
 
 // The thread as it is after an action.
 void LangGraphCase::look(Json& out, const std::optional<RunResult>& result) {
-  const RunConfig config{.thread_id = "t"};
+  const RunConfig config = on_thread();
   const auto state = runtime_.wait(graph_->get_state(runtime_, config));
   out["values"] = Json::object();
   out["next"] = Json::array();
@@ -450,7 +456,7 @@ Result<Json> LangGraphCase::run(bool streamed) {
   for (const auto& [path, runs] : counts_) recorded["runs"][path] = runs;
   if (!saver_) return recorded;
   recorded["history"] = Json::array();
-  if (const auto history = runtime_.wait(graph_->get_state_history(runtime_, {.thread_id = "t"}))) {
+  if (const auto history = runtime_.wait(graph_->get_state_history(runtime_, on_thread()))) {
     for (const auto& each : *history) recorded["history"].push_back({each.step, each.source, each.next});
   }
   return recorded;
