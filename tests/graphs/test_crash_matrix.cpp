@@ -328,3 +328,74 @@ TEST_CASE("crash matrix: with synchronous=NORMAL the power matrix finds lost ste
   CHECK(totals.lost > 0);
   CHECK(totals.cases_that_lost > 0);
 }
+
+namespace {
+
+// A worker that meets failing calls or allocations ends with a typed error, or does not mind; then one without faults.
+std::vector<std::string> fail_and_go_on(const std::filesystem::path& dir, const Faults& faults, bool asks, const std::vector<std::string>& allowed, const std::string& expected,
+                                        Totals& totals) {
+  Trial trial(dir);
+  std::vector<std::string> wrong;
+  auto ended = trial.next(asks ? "run" : "finish", faults);
+  if (asks && ended.exit == 0) ended = trial.next("finish", faults);
+  if (ended.hung) wrong.push_back("the worker hung");
+  if (ended.signal != 0) {
+    wrong.push_back("the worker died of signal " + std::to_string(ended.signal) + ": " + read_file(dir.string() + ".stderr").substr(0, 300));
+  } else if (ended.exit == 3) {
+    ++totals.fired;
+    const auto error = ended.last("error");
+    if (std::find(allowed.begin(), allowed.end(), error.substr(0, error.find(' '))) == allowed.end()) wrong.push_back("another error: " + error);
+  } else if (ended.exit != 0) {
+    wrong.push_back("the worker ended with " + std::to_string(ended.exit));
+  }
+  const auto last = trial.next("finish", {});
+  totals.executions += trial.processes();
+  for (auto& each : trial.judge(last, expected)) wrong.push_back(std::move(each));
+  return wrong;
+}
+
+void errno_matrix(const char* name, const char* how, int number, unsigned seed) {
+  const auto calm = undisturbed();
+  Totals totals;
+  each_case(name, points(calm.calls + calm.calls / 20, 60, seed), totals, [&](std::int64_t n, const auto& dir) {
+    Faults faults;
+    faults.with(how, std::to_string(n)).with("FAULT_FAIL_ERRNO", std::to_string(number));
+    return fail_and_go_on(dir, faults, true, {"io"}, calm.state, totals);
+  });
+  CHECK(totals.fired > 0);
+}
+
+}  // namespace
+
+TEST_CASE("crash matrix: a call fails with ENOSPC", "[crash]") { errno_matrix("ENOSPC once", "FAULT_FAIL_AT", ENOSPC, 4); }
+TEST_CASE("crash matrix: the disk is full from one call on", "[crash]") { errno_matrix("ENOSPC from there on", "FAULT_FAIL_FROM", ENOSPC, 5); }
+TEST_CASE("crash matrix: a call fails with EIO", "[crash]") { errno_matrix("EIO once", "FAULT_FAIL_AT", EIO, 6); }
+TEST_CASE("crash matrix: the disk is gone from one call on", "[crash]") { errno_matrix("EIO from there on", "FAULT_FAIL_FROM", EIO, 7); }
+
+TEST_CASE("crash matrix: an allocation fails", "[crash]") {
+  const auto calm = undisturbed();
+  std::int64_t count = 0;
+  {
+    Trial trial(scratch_root() / ("corvid-allocations-" + std::to_string(::getpid())));
+    const auto done = trial.next("finish", Faults().with("CRASH_WORKER_INVOKE", "1"));
+    REQUIRE(done.exit == 0);
+    count = std::stoll(done.last("allocations"));
+    REQUIRE(count > 2'000);
+  }
+  // Each of the first thousand, and a thousand of the rest.
+  std::vector<std::int64_t> cases, later;
+  for (std::int64_t n = 1; n <= count; ++n) (n <= 1'000 ? cases : later).push_back(n);
+  std::mt19937 random(8);
+  std::shuffle(later.begin(), later.end(), random);
+  if (!full()) std::shuffle(cases.begin(), cases.end(), random);
+  cases.resize(full() ? 1'000 : 60);
+  later.resize(full() ? 1'000 : 60);
+  cases.insert(cases.end(), later.begin(), later.end());
+  Totals totals;
+  each_case("allocation", cases, totals, [&](std::int64_t n, const auto& dir) {
+    Faults faults;
+    faults.with("CRASH_WORKER_INVOKE", "1").with("FAULT_MALLOC_AT", std::to_string(n));
+    return fail_and_go_on(dir, faults, false, {"out_of_memory"}, calm.state, totals);
+  });
+  CHECK(totals.fired > 0);
+}

@@ -5,7 +5,7 @@
 //   FAULT_COUNT=file          8 bytes, shared: the count goes on from process to process
 //   FAULT_CRASH_AT=n          SIGKILL before the nth call
 //   FAULT_POWER=discard|torn  with CRASH_AT: nothing unsynced survives, or each 512-byte sector of it by chance (FAULT_SEED)
-//   FAULT_FAIL_AT=n, FAULT_FAIL_EVERY=n, FAULT_FAIL_ERRNO=number
+//   FAULT_FAIL_AT=n, FAULT_FAIL_FROM=n, FAULT_FAIL_EVERY=n, FAULT_FAIL_ERRNO=number
 //   FAULT_NOSYNC=1            syncs are counted and believed, not made: the kernel keeps what a killed process wrote
 //   FAULT_MALLOC_AT=n         the nth allocation after fault_arm() fails
 #define _GNU_SOURCE
@@ -53,7 +53,7 @@ struct File {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char dir[kPath];
 static size_t dir_length;
-static int64_t crash_at, fail_at, fail_every, malloc_at;
+static int64_t crash_at, fail_at, fail_from, fail_every, malloc_at;
 static int fail_errno = EIO, no_sync, power;  // power: 1 discard, 2 torn
 static uint64_t seed = 1;
 static int64_t own_count;
@@ -77,6 +77,7 @@ __attribute__((constructor)) static void start(void) {
   dir_length = strlen(dir);
   crash_at = number("FAULT_CRASH_AT");
   fail_at = number("FAULT_FAIL_AT");
+  fail_from = number("FAULT_FAIL_FROM");
   fail_every = number("FAULT_FAIL_EVERY");
   if (getenv("FAULT_FAIL_ERRNO")) fail_errno = (int)number("FAULT_FAIL_ERRNO");
   no_sync = (int)number("FAULT_NOSYNC");
@@ -221,7 +222,7 @@ static int next_call(int effects) {
     for (;;) pause();
   }
   if (effects) return 0;
-  if ((fail_at && n == fail_at) || (fail_every && n % fail_every == 0)) {
+  if ((fail_at && n == fail_at) || (fail_from && n >= fail_from) || (fail_every && n % fail_every == 0)) {
     errno = fail_errno;
     return -1;
   }
