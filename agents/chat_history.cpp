@@ -56,8 +56,8 @@ Status ChatHistory::append(std::string_view thread, const std::vector<Message>& 
   return workspace_->write(body);
 }
 
-Result<std::vector<ThreadInfo>> ChatHistory::list() {
-  std::vector<ThreadInfo> threads;
+Result<std::vector<ChatThread>> ChatHistory::list() {
+  std::vector<ChatThread> threads;
   const auto body = [&](Database& db) -> Status {
     CORVID_TRY(Statement rows, db.prepare("SELECT thread, count(*), max(at) FROM thread_messages GROUP BY thread ORDER BY 3 DESC, 1"));
     while (true) {

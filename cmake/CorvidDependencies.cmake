@@ -9,7 +9,8 @@ pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(gumbo REQUIRED IMPORTED_TARGET gumbo)
 pkg_check_modules(yaml_cpp REQUIRED IMPORTED_TARGET yaml-cpp)
 # Without libpq everything but the PostgreSQL checkpointer is there; opening that one then says so.
-pkg_check_modules(libpq IMPORTED_TARGET libpq)
+# 14: pipelines. The server may be older.
+pkg_check_modules(libpq IMPORTED_TARGET libpq>=14)
 set(CORVID_LIBPQ "")
 if(libpq_FOUND)
   set(CORVID_LIBPQ PkgConfig::libpq)

@@ -3,7 +3,7 @@ include(GNUInstallDirs)
 # corvid_module(NAME DIR folder DEPS public… PRIVATE private…)
 #
 # A static library corvid_NAME, known as corvid::NAME, of every .cpp below the folder, and with CUDA every .cu and the .cpp in folders
-# named cuda. A file whose name ends in an instruction set
+# named cuda; files named postgres_*.cpp only with libpq. A file whose name ends in an instruction set
 # (_avx2.cpp, _avx512.cpp, _avx512vnni.cpp, _avx512bf16.cpp, _neon.cpp, _dotprod.cpp) is compiled with that set's flags, and only on
 # its architecture; such files must not define or instantiate anything that other files could pick up.
 function(corvid_module NAME)
@@ -14,6 +14,9 @@ function(corvid_module NAME)
     list(APPEND sources ${cuda_sources})
   else()
     list(FILTER sources EXCLUDE REGEX "/cuda/[^/]*\\.cpp$")
+  endif()
+  if(NOT CORVID_LIBPQ)
+    list(FILTER sources EXCLUDE REGEX "/postgres_[^/]*\\.cpp$")
   endif()
   set(x86 OFF)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -6,7 +6,7 @@ command -v apt-get >/dev/null || { echo "packages.sh: this system has no apt-get
 
 packages="g++ cmake ninja-build ccache git ca-certificates pkg-config xz-utils unzip python3 python3-pip
   libexpected-dev nlohmann-json3-dev libsqlite3-dev libcpp-httplib-dev libssl-dev libutf8proc-dev libgumbo-dev libyaml-cpp-dev libpq-dev libcli11-dev catch2
-  poppler-utils"
+  poppler-utils postgresql"
 as_root=""
 [ "$(id -u)" = 0 ] || as_root=sudo
 export DEBIAN_FRONTEND=noninteractive
@@ -20,6 +20,11 @@ if [ -n "$(missing "$packages")" ] || ! have_boost; then
   $as_root apt-get update -q
   if ! have_boost; then
     if can_install libboost1.81-dev; then packages="$packages libboost1.81-dev"; else packages="$packages libboost1.83-dev"; fi
+  fi
+  # Tests start PostgreSQL's programs themselves: where it comes only for them, there shall be no cluster and no service.
+  if ! installed postgresql-common && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    $as_root mkdir -p /etc/postgresql-common
+    echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
   fi
   # shellcheck disable=SC2086
   $as_root apt-get install -y -q --no-install-recommends $packages

@@ -7,6 +7,7 @@ export CCACHE_NOHASHDIR=1
 stage() { echo; echo "== $1 (after ${SECONDS} s)"; }
 
 stage packages; scripts/packages.sh
+export CORVID_REQUIRE_POSTGRES=1
 stage models; scripts/fetch_models.sh --all
 export CORVID_REQUIRE_MODELS=1
 stage "reference data"

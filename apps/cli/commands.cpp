@@ -4,7 +4,7 @@
 namespace corvid::cli {
 
 #define CORVID_DECLARE(name) std::unique_ptr<Command> make_##name();
-CORVID_DECLARE(ingest) CORVID_DECLARE(search) CORVID_DECLARE(ask) CORVID_DECLARE(chat) CORVID_DECLARE(collections)
+CORVID_DECLARE(ingest) CORVID_DECLARE(search) CORVID_DECLARE(ask) CORVID_DECLARE(chat) CORVID_DECLARE(collections) CORVID_DECLARE(graph) CORVID_DECLARE(approvals)
 CORVID_DECLARE(generate) CORVID_DECLARE(score) CORVID_DECLARE(perplexity) CORVID_DECLARE(embed) CORVID_DECLARE(tokenize)
 CORVID_DECLARE(inspect) CORVID_DECLARE(bench) CORVID_DECLARE(doctor) CORVID_DECLARE(completion)
 #undef CORVID_DECLARE
@@ -16,6 +16,8 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_ask());
   commands.push_back(make_chat());
   commands.push_back(make_collections());
+  commands.push_back(make_graph());
+  commands.push_back(make_approvals());
   commands.push_back(make_generate());
   commands.push_back(make_score());
   commands.push_back(make_perplexity());

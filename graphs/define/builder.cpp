@@ -109,6 +109,7 @@ Result<std::shared_ptr<const CompiledGraph>> GraphBuilder::compile(CompileOption
   for (std::uint32_t r = 0; r < count; ++r) graph->rank[graph->by_rank[r]] = r;
   for (const auto& node : graph->nodes) {
     graph->in_place.push_back(node.in_place());
+    graph->plain.push_back(plain_coroutine(node));
     graph->any_defer |= node.options.defer;
   }
   const auto named = [&](const std::vector<std::string>& names, const std::string& node) {

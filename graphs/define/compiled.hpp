@@ -27,6 +27,12 @@ struct NodeDef {
   }
 };
 
+// A coroutine that nothing but its own end is waited for.
+inline bool plain_coroutine(const NodeDef& node) {
+  return node.coroutine && !node.options.retry && !node.options.cache && !node.options.error_handler && node.options.effect != SideEffect::at_most_once &&
+         node.options.timeout.run.count() == 0 && node.options.timeout.idle.count() == 0;
+}
+
 struct ConditionalEdge {
   RouteFunction route;
   std::vector<std::uint32_t> targets;            // sorted
@@ -57,6 +63,7 @@ struct CompiledGraph::Impl {
   std::vector<std::uint32_t> rank;               // node -> its place by name: the order of tasks
   std::vector<std::uint32_t> by_rank;
   std::vector<char> in_place;                    // NodeDef::in_place() by node
+  std::vector<char> plain;                       // plain_coroutine() by node
   bool pauses = false;                           // interrupt_before or interrupt_after is set
   std::vector<char> pause_before, pause_after;   // by node
   bool any_ephemeral = false, any_model_state = false, any_defer = false;

@@ -105,13 +105,12 @@ Status put_space(Database& db, std::string_view ns, ThreadRow& thread) {
   row->bind(1, thread.id);
   row->bind(2, ns);
   CORVID_TRY_STATUS(row->run());
-  thread.space = db.last_insert_rowid();
+  thread.space = -db.last_insert_rowid();
   return {};
 }
 
 Status apply(Database& db, const Commit& commit) {
-  CORVID_TRY(ThreadRow thread,
-             touch_thread(db, commit.thread_id, commit.ns, commit.lease, commit.checkpoint ? commit.checkpoint->created_ms : 0));
+  CORVID_TRY(ThreadRow thread, touch_thread(db, commit.thread_id, commit.ns, commit.lease));
   if (commit.expected_latest) {
     CORVID_TRY(CachedStatement newest, db.cached("SELECT coalesce(max(id), '') FROM graph_checkpoints WHERE space = ?1"));
     newest->bind(1, thread.space);
@@ -273,8 +272,11 @@ Result<std::vector<CheckpointRecord>> SqliteSaver::list(std::string_view thread_
 Result<std::vector<std::string>> SqliteSaver::namespaces(std::string_view thread_id) {
   std::vector<std::string> names;
   const auto body = [&](Database& db) -> Status {
-    CORVID_TRY(CachedStatement row, db.cached("SELECT s.ns FROM graph_spaces s JOIN graph_threads t ON t.id = s.thread WHERE t.name = ?1"
-                                              " AND EXISTS(SELECT 1 FROM graph_checkpoints c WHERE c.space = s.id) ORDER BY s.ns"));
+    CORVID_TRY(
+        CachedStatement row,
+        db.cached("SELECT '' FROM graph_threads t WHERE t.name = ?1 AND EXISTS(SELECT 1 FROM graph_checkpoints c WHERE c.space = t.id)"
+                  " UNION ALL SELECT s.ns FROM graph_spaces s JOIN graph_threads t ON t.id = s.thread WHERE t.name = ?1"
+                  " AND EXISTS(SELECT 1 FROM graph_checkpoints c WHERE c.space = -s.id) ORDER BY 1"));
     row->bind(1, thread_id);
     while (true) {
       CORVID_TRY(const bool more, row->step());

@@ -11,9 +11,10 @@ namespace {
 // that a superstep does not write. Values above 4 KiB lie once in graph_contents, so copies share them and trees stay dense.
 constexpr std::string_view kVersion1 = R"sql(
 CREATE TABLE graph_threads(
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, updated_ms INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
   lease_owner TEXT NOT NULL, lease_expires_ms INTEGER NOT NULL);
-CREATE TABLE graph_spaces(id INTEGER PRIMARY KEY, thread INTEGER NOT NULL, ns TEXT NOT NULL, UNIQUE(thread, ns));
+CREATE TABLE graph_spaces(  -- none for the root: a "space" below is a thread's id, or minus one of these ids
+  id INTEGER PRIMARY KEY, thread INTEGER NOT NULL, ns TEXT NOT NULL, UNIQUE(thread, ns));
 CREATE TABLE graph_checkpoints(
   space INTEGER NOT NULL, id TEXT NOT NULL, parent TEXT NOT NULL, step INTEGER NOT NULL, source TEXT NOT NULL,
   created_ms INTEGER NOT NULL, body BLOB NOT NULL, channels BLOB NOT NULL, sum INTEGER NOT NULL,

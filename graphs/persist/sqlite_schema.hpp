@@ -50,12 +50,11 @@ std::shared_ptr<WorkQueue> make_sqlite_queue(std::shared_ptr<Workspace> workspac
 // Inside a transaction.
 struct ThreadRow {
   std::int64_t id = 0;     ///< 0: not there
-  std::int64_t space = 0;  ///< of the namespace asked for; 0: not there
+  std::int64_t space = 0;  ///< of the namespace asked for: the thread's id for the root, else negative; 0: not there
 };
 Result<ThreadRow> find_thread(Database& db, std::string_view thread_id, std::string_view ns = {});
-/// Applies a lease change and a checkpoint's time to the thread's row, which is made if absent. Errors: conflict.
-Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::string_view ns, const LeaseChange& change,
-                               std::int64_t created_ms);
+/// Applies a lease change to the thread's row, which is made if absent. Errors: conflict.
+Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::string_view ns, const LeaseChange& change);
 
 Status put_question(Database& db, std::int64_t thread, const InterruptRecord& asked);
 Status put_foreign_answer(Database& db, std::int64_t thread, std::string_view ns, std::string_view checkpoint_id,

@@ -20,10 +20,10 @@ Status each_row(Statement& row, F&& take) {
 }
 
 Result<std::vector<std::pair<std::int64_t, std::string>>> spaces_of(Database& db, std::int64_t thread) {
-  std::vector<std::pair<std::int64_t, std::string>> spaces;
+  std::vector<std::pair<std::int64_t, std::string>> spaces = {{thread, ""}};
   CORVID_TRY(CachedStatement row, db.cached("SELECT id, ns FROM graph_spaces WHERE thread = ?1"));
   row->bind(1, thread);
-  CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { spaces.emplace_back(r.integer(0), std::string(r.text(1))); }));
+  CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { spaces.emplace_back(-r.integer(0), std::string(r.text(1))); }));
   return spaces;
 }
 
@@ -56,6 +56,9 @@ Status drop_unused(Database& db, const std::set<std::int64_t>& contents) {
   }
   return {};
 }
+
+// From a row of: thread's id, its namespace's or NULL.
+ThreadRow thread_row(Statement& row, std::string_view ns) { return {row.integer(0), ns.empty() ? row.integer(0) : -row.integer(1)}; }
 
 struct StoredBlob {
   std::uint64_t base = 0;
@@ -140,46 +143,42 @@ Result<ThreadRow> find_thread(Database& db, std::string_view thread_id, std::str
   row->bind(1, thread_id);
   row->bind(2, ns);
   CORVID_TRY(const bool found, row->step());
-  return found ? ThreadRow{row->integer(0), row->integer(1)} : ThreadRow{};
+  return found ? thread_row(*row, ns) : ThreadRow{};
 }
 
-Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::string_view ns, const LeaseChange& change,
-                               std::int64_t created_ms) {
+Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::string_view ns, const LeaseChange& change) {
   ThreadRow thread;
   LeaseState held;
-  std::int64_t updated_ms = 0;
   {
-    CORVID_TRY(CachedStatement row, db.cached("SELECT t.id, s.id, t.updated_ms, t.lease_owner, t.lease_expires_ms FROM graph_threads t"
+    CORVID_TRY(CachedStatement row, db.cached("SELECT t.id, s.id, t.lease_owner, t.lease_expires_ms FROM graph_threads t"
                                               " LEFT JOIN graph_spaces s ON s.thread = t.id AND s.ns = ?2 WHERE t.name = ?1"));
     row->bind(1, thread_id);
     row->bind(2, ns);
     CORVID_TRY(const bool found, row->step());
     if (found) {
-      thread = {row->integer(0), row->integer(1)};
-      updated_ms = row->integer(2);
-      held = {std::string(row->text(3)), row->integer(4)};
+      thread = thread_row(*row, ns);
+      held = {std::string(row->text(2)), row->integer(3)};
     }
   }
   CORVID_TRY(const LeaseState lease, change_lease(held, change, thread_id, system_now_ms()));
+  // Renewing a lease of which less than an eighth has passed is not worth the page that each superstep would write for it.
+  const auto gained = lease.expires_ms - held.expires_ms;
+  const bool fresh = change.kind == LeaseChange::Kind::keep && gained >= 0 && gained < change.ttl_ms / 8;
   if (thread.id == 0) {
-    CORVID_TRY(CachedStatement row,
-               db.cached("INSERT INTO graph_threads(name, updated_ms, lease_owner, lease_expires_ms) VALUES(?1, ?2, ?3, ?4)"));
+    CORVID_TRY(CachedStatement row, db.cached("INSERT INTO graph_threads(name, lease_owner, lease_expires_ms) VALUES(?1, ?2, ?3)"));
     row->bind(1, thread_id);
-    row->bind(2, created_ms);
-    row->bind(3, lease.owner);
-    row->bind(4, lease.expires_ms);
+    row->bind(2, lease.owner);
+    row->bind(3, lease.expires_ms);
     CORVID_TRY_STATUS(row->run());
     thread.id = db.last_insert_rowid();
-  } else if (created_ms > updated_ms || change.kind != LeaseChange::Kind::none) {
-    CORVID_TRY(CachedStatement row,
-               db.cached("UPDATE graph_threads SET updated_ms = max(updated_ms, ?2), lease_owner = ?3, lease_expires_ms = ?4"
-                         " WHERE id = ?1"));
+  } else if (change.kind != LeaseChange::Kind::none && !fresh) {
+    CORVID_TRY(CachedStatement row, db.cached("UPDATE graph_threads SET lease_owner = ?2, lease_expires_ms = ?3 WHERE id = ?1"));
     row->bind(1, thread.id);
-    row->bind(2, created_ms);
-    row->bind(3, lease.owner);
-    row->bind(4, lease.expires_ms);
+    row->bind(2, lease.owner);
+    row->bind(3, lease.expires_ms);
     CORVID_TRY_STATUS(row->run());
   }
+  if (ns.empty()) thread.space = thread.id;
   return thread;
 }
 
@@ -189,13 +188,14 @@ Result<std::vector<ThreadInfo>> SqliteSaver::threads() {
   const auto body = [&](Database& db) -> Status {
     CORVID_TRY(
         CachedStatement row,
-        db.cached(
-            "SELECT t.name, t.updated_ms, t.lease_owner, t.lease_expires_ms,"
-            " (SELECT c.id FROM graph_checkpoints c WHERE c.space = (SELECT s.id FROM graph_spaces s WHERE s.thread = t.id AND s.ns = '')"
-            "  ORDER BY c.id DESC LIMIT 1),"
-            " (SELECT count(*) FROM graph_interrupts i WHERE i.thread = t.id AND i.answered_by IS NULL AND i.closed = 0"
-            "  AND (i.expires_ms = 0 OR i.expires_ms > ?1))"
-            " FROM graph_threads t ORDER BY t.name"));
+        db.cached("SELECT t.name, max(coalesce((SELECT c.created_ms FROM graph_checkpoints c WHERE c.space = t.id ORDER BY c.id DESC LIMIT "
+                  "1), 0),"
+                  " coalesce((SELECT max((SELECT c.created_ms FROM graph_checkpoints c WHERE c.space = -s.id ORDER BY c.id DESC LIMIT 1))"
+                  "  FROM graph_spaces s WHERE s.thread = t.id), 0)), t.lease_owner, t.lease_expires_ms,"
+                  " (SELECT c.id FROM graph_checkpoints c WHERE c.space = t.id ORDER BY c.id DESC LIMIT 1),"
+                  " (SELECT count(*) FROM graph_interrupts i WHERE i.thread = t.id AND i.answered_by IS NULL AND i.closed = 0"
+                  "  AND (i.expires_ms = 0 OR i.expires_ms > ?1))"
+                  " FROM graph_threads t ORDER BY t.name"));
     row->bind(1, now);
     return each_row(*row, [&](Statement& r) {
       ThreadInfo info;
@@ -218,7 +218,7 @@ Status SqliteSaver::lease(std::string_view thread_id, const LeaseChange& change)
   CORVID_TRY_STATUS(check_name("a thread's id", thread_id));
   CORVID_TRY_STATUS(check_lease(change));
   const auto body = [&](Database& db) -> Status {
-    CORVID_TRY_STATUS(touch_thread(db, thread_id, "", change, 0));
+    CORVID_TRY_STATUS(touch_thread(db, thread_id, "", change));
     return {};
   };
   return workspace_->write(body);
@@ -255,15 +255,17 @@ Status SqliteSaver::copy_thread(std::string_view from, std::string_view to) {
     if (source.id == 0) return fail(no_thread(from));
     CORVID_TRY(const ThreadRow there, find_thread(db, to));
     if (there.id != 0) return fail(thread_exists(to));
-    CORVID_TRY_STATUS(run_with(db,
-                               "INSERT INTO graph_threads(name, updated_ms, lease_owner, lease_expires_ms)"
-                               " SELECT ?2, updated_ms, '', 0 FROM graph_threads WHERE id = ?1",
-                               source.id, to, {}));
+    CORVID_TRY_STATUS(
+        run_with(db, "INSERT INTO graph_threads(name, lease_owner, lease_expires_ms) SELECT ?2, '', 0 FROM graph_threads WHERE id = ?1",
+                 source.id, to, {}));
     const auto copy = db.last_insert_rowid();
     CORVID_TRY(const auto spaces, spaces_of(db, source.id));
     for (const auto& [space, ns] : spaces) {
-      CORVID_TRY_STATUS(run_with(db, "INSERT INTO graph_spaces(thread, ns) VALUES(?1, ?2)", copy, ns, {}));
-      const auto mine = db.last_insert_rowid();
+      auto mine = copy;
+      if (!ns.empty()) {
+        CORVID_TRY_STATUS(run_with(db, "INSERT INTO graph_spaces(thread, ns) VALUES(?1, ?2)", copy, ns, {}));
+        mine = -db.last_insert_rowid();
+      }
       CORVID_TRY_STATUS(run_with(db,
                                  "INSERT INTO graph_checkpoints SELECT ?2, id, parent, step, source, created_ms, body, channels, sum"
                                  " FROM graph_checkpoints WHERE space = ?1",

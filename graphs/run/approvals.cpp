@@ -69,6 +69,7 @@ Status answer_interrupt(Checkpointer& saver, std::string_view interrupt_id, cons
   AnswerRecord record;
   record.interrupt_id = std::string(interrupt_id);
   record.by = answer.by;
+  if (at != records.end()) record.thread_id = at->thread_id;
   record.answered_ms = now;
   record.body = encode_json({{"decision", std::string(to_string(answer.decision))}, {"value", answer.value}});
   AuditRecord audit;

@@ -2,6 +2,8 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <atomic>
 
 #include "corvid/runtime/wait.hpp"
@@ -57,6 +59,7 @@ std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, R
   const bool cancellable = config.cancellation.deadline().has_value() || config.cancellation.cancelled() || config.cancellation.cancellable();
   auto shared = std::make_shared<RunShared>(runtime, std::move(config));
   shared->cancellable = cancellable;
+  shared->on_pool = graph.options().checkpointer && graph.options().checkpointer->blocks();
   shared->saver = graph.options().checkpointer;
   shared->tracer = graph.options().tracer;
   if (shared->config.run_id.empty() && (shared->saver || shared->tracer)) shared->config.run_id = random_id();
@@ -67,7 +70,14 @@ Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::share
   std::shared_ptr<CommitLine> line;
   if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
   Run run(shared, std::move(graph), std::string(), std::move(line));
-  auto outcome = co_await run.start(std::move(input));
+  Result<RunOutcome> outcome = RunOutcome{};
+  if (shared->on_pool) {
+    // The loop goes where it may wait for the disk: one change of threads a run, not one a commit.
+    auto body = run.start(std::move(input));
+    outcome = co_await boost::asio::co_spawn(shared->runtime.blocking_pool(), std::move(body), boost::asio::use_awaitable);
+  } else {
+    outcome = co_await run.start(std::move(input));
+  }
   if (!outcome) co_return fail(std::move(outcome).error());
   if (outcome->to_parent) co_return fail(Error::invalid_argument("a command for the parent graph was given by a graph that has none"));
   co_return std::move(outcome->result);
@@ -143,6 +153,7 @@ RunStream CompiledGraph::stream(Runtime& runtime, Input input, RunConfig config,
   config.cancellation = impl->cancel.token();
   auto shared = share(runtime, *this, std::move(config));
   shared->events = impl->events;
+  shared->started = std::chrono::steady_clock::now();
   for (const auto mode : modes) shared->wanted[static_cast<std::size_t>(mode)] = true;
   auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::shared_ptr<RunStream::Impl> out) -> boost::asio::awaitable<void> {
     Result<RunResult> result = fail(Error::internal("the run did not end"));

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "graphs/persist/codec.hpp"
+#include "graphs/run/thread_state.hpp"
 
 namespace corvid {
 
@@ -15,8 +16,6 @@ Result<Json> encode_send_tasks(const CompiledGraph::Impl& graph, const std::vect
 Result<std::vector<SendTask>> decode_send_tasks(const CompiledGraph::Impl& graph, const Json& stored, std::vector<std::string>& notes);
 
 namespace {
-
-constexpr const char* kShapeChannel = "__shape";
 
 std::uint64_t random_bits() {
   thread_local std::mt19937_64 generator([] {
@@ -69,28 +68,12 @@ void History::enable() {
 
 void History::forget_tasks() {
   tasks_.clear();
-  questions_ = {};
+  if (!questions_->answers.empty() || !questions_->open.empty()) questions_ = std::make_shared<Questions>();
   paused_ = false;
 }
 
 void History::changed(const std::vector<std::uint32_t>& channels) {
   for (const auto channel : channels) tracks_[channel].dirty = true;
-}
-
-void History::detach(std::string ns) {
-  ns_ = std::move(ns);
-  parent_id_.clear();
-  latest_id_.clear();
-  checkpoint_id_.clear();
-  stored_id_.clear();
-  newest_version_ = 0;
-  shape_version_ = 0;
-  shape_signature_.clear();
-  for (auto& track : tracks_) track = Track{.dirty = true};
-  std::fill(record_.begin(), record_.end(), Json(nullptr));
-  forget_tasks();
-  had_tasks_ = false;
-  first_ = true;
 }
 
 Status History::restore_body(const LoadedCheckpoint& loaded, Frontier& frontier) {
@@ -227,12 +210,14 @@ Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, F
     else if (write.index == kStartedWrite && stored.is_number_integer()) task.starts = static_cast<int>(std::min<std::int64_t>(stored.get<std::int64_t>(), 1'000'000));
     had_tasks_ = true;
   }
-  for (auto& interrupt : loaded.interrupts) questions_.open.emplace(interrupt.id, std::move(interrupt));
+  auto questions = std::make_shared<Questions>();
+  for (auto& interrupt : loaded.interrupts) questions->open.emplace(interrupt.id, std::move(interrupt));
   for (const auto& answer : loaded.answers) {
     CORVID_TRY(const Json body, decode_json(answer.body));
     if (!body.is_object() || !body.contains("decision") || !body["decision"].is_string() || !body.contains("value")) return fail(place(damaged("an answer of an unknown form")));
-    questions_.answers.emplace(answer.interrupt_id, AnsweredInterrupt{body["decision"].get<std::string>(), answer.by, body["value"]});
+    questions->answers.emplace(answer.interrupt_id, AnsweredInterrupt{body["decision"].get<std::string>(), answer.by, body["value"]});
   }
+  questions_ = std::move(questions);
   return {};
 }
 
@@ -243,7 +228,7 @@ Commit History::commit() const {
 }
 
 void History::move_to(const Mark& mark) {
-  for (const auto& [id, open] : questions_.open) closing_.push_back(id);
+  for (const auto& [id, open] : questions_->open) closing_.push_back(id);
   forget_tasks();
   paused_ = mark.paused;
   last_ = mark.last;

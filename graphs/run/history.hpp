@@ -31,7 +31,8 @@ class History {
   const std::string& ns() const noexcept { return ns_; }
   const std::string& checkpoint_id() const noexcept { return checkpoint_id_; }
   std::int64_t step() const noexcept { return step_; }
-  const Questions& questions() const noexcept { return questions_; }
+  const Questions& questions() const noexcept { return *questions_; }
+  const std::shared_ptr<const Questions>& shared_questions() const noexcept { return questions_; }
   const std::map<std::string, StoredTask>& tasks() const noexcept { return tasks_; }
   bool paused() const noexcept { return paused_; }
   const std::vector<std::string>& last() const noexcept { return last_; }   // nodes of the last superstep
@@ -65,9 +66,6 @@ class History {
   Status not_newest(const CheckpointRecord& newest);
   /// A commit without a checkpoint, for tasks' writes and questions.
   Commit commit() const;
-  /// Copies of everything, for another thread or line: every channel is written whole.
-  void detach(std::string ns = {});
-
   void has_tasks() noexcept { had_tasks_ = true; }  // writes were stored under the current checkpoint
   Result<PendingWrite> result_write(TaskRun& task) const;
   PendingWrite error_write(TaskRun& task) const;
@@ -99,11 +97,11 @@ class History {
   std::string shape_signature_;
   std::vector<Track> tracks_;                       // by channel
   std::vector<Json> record_;                        // by channel: writes since stored, or null
-  Questions questions_;
+  std::shared_ptr<const Questions> questions_ = std::make_shared<Questions>();
   std::map<std::string, StoredTask> tasks_;
   bool paused_ = false;
   std::vector<std::string> last_;
-  Json metadata_ = Json::object();
+  Json metadata_;
   std::vector<std::string> notes_, closing_;
   bool had_tasks_ = false;                          // pending writes may be stored under the current checkpoint
 };

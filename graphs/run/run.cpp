@@ -16,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 // A run in place gives the executor back to others so often.
 constexpr auto kYieldAfter = std::chrono::milliseconds(1);
+constexpr int kLookAtClock = 16;                    // supersteps in place between two looks
 
 Run::Run(std::shared_ptr<RunShared> shared, std::shared_ptr<const CompiledGraph> graph, std::string ns, std::shared_ptr<CommitLine> line)
     : shared_(std::move(shared)),
@@ -52,7 +53,9 @@ Task<RunOutcome> Run::start(Input input) {
     span_->attribute("gen_ai.workflow.name", g_.options.name);
     if (!shared_->config.thread_id.empty()) span_->attribute("gen_ai.conversation.id", shared_->config.thread_id);
   }
-  auto begun = co_await begin(input);
+  Status begun;
+  if (light()) begun = begin_lightly(input);
+  else begun = co_await begin(input);
   Result<RunOutcome> ended = RunOutcome{};
   if (!begun) ended = fail(std::move(begun).error());
   else ended = co_await loop();
@@ -72,6 +75,70 @@ Task<RunOutcome> Run::start(Input input) {
   }
   span_.reset();
   co_return ended;
+}
+
+// Nothing stored, nobody watching: the run needs no coroutine but for nodes that are some.
+bool Run::light() const { return !shared_->saver && !shared_->streams() && !shared_->tracer; }
+
+Status Run::begin_lightly(Input& input) {
+  std::vector<ChannelWrite> writes;
+  if (auto* named = std::get_if<Json>(&input)) {
+    CORVID_TRY(writes, writes_by_name(*g_.schema, std::move(*named), nullptr));
+  } else if (auto* given = std::get_if<std::vector<ChannelWrite>>(&input)) {
+    writes = std::move(*given);
+  } else {
+    return fail(Error::invalid_argument("a graph without a checkpointer has nothing to go on from; give the run an input"));
+  }
+  CORVID_TRY_STATUS(input_outcome(std::move(writes)));
+  return barrier_lightly(2);
+}
+
+// START's outcome, as the only one that is finished.
+Status Run::input_outcome(std::vector<ChannelWrite> writes) {
+  auto made = make_outcome(g_, g_.start(), *values_, NodeResult(std::move(writes)));
+  if (!made) return fail(std::move(made).error());
+  outcomes_.clear();
+  outcomes_.push_back(std::move(*made));
+  finished_.assign(1, Finished{g_.start(), &outcomes_.front()});
+  return {};
+}
+
+// The barrier of a light run.
+Status Run::barrier_lightly(int steps) {
+  tasks_.clear();
+  active_.clear();
+  if (values_.use_count() > 1) values_ = std::make_shared<std::vector<Value>>(*values_);
+  CORVID_TRY_STATUS(barrier_.apply(finished_, *values_, frontier_, written_, nullptr));
+  step_ += steps;
+  return {};
+}
+
+// One coroutine alone in its superstep, awaited where the run is.
+Task<bool> Run::run_alone() {
+  const bool sent = frontier_.nodes.empty();
+  const std::uint32_t node = sent ? frontier_.sends.front().node : frontier_.nodes.front();
+  TaskRun task(shared_, g_, ns_, step_ + 1, node, history_.checkpoint_id(), nullptr);
+  if (sent) task.send = &frontier_.sends.front();
+  task.look_at(std::span<const Value>(*values_));
+  CORVID_CO_TRY_STATUS(task.open_view());
+  Result<NodeResult> result = fail(Error::internal("not run"));
+  try {
+    result = co_await g_.nodes[node].coroutine(task);
+  } catch (...) {
+    result = fail(error_of(std::current_exception()));
+  }
+  if (task.asked()) result = fail(Error::invalid_argument("a node can only wait for a person in a graph with a checkpointer"));
+  if (result) {
+    auto outcome = make_outcome(g_, node, *values_, std::move(*result));
+    if (outcome) {
+      outcomes_.clear();
+      outcomes_.push_back(std::move(*outcome));
+      finished_.assign(1, Finished{node, &outcomes_.front()});
+      co_return outcomes_.front().to_parent;
+    }
+    result = fail(std::move(outcome).error());
+  }
+  co_return fail(std::move(result).error().at_key(g_.nodes[node].name));
 }
 
 Task<void> Run::begin(Input& input) {
@@ -159,11 +226,7 @@ Task<void> Run::take_input(std::vector<ChannelWrite> writes) {
   frontier_.deferred.clear();
   for (auto& seen : frontier_.seen) std::fill(seen.begin(), seen.end(), 0);
   skip_pause_ = false;
-  auto made = make_outcome(g_, g_.start(), *values_, NodeResult(std::move(writes)));
-  if (!made) co_return fail(std::move(made).error());
-  outcomes_.clear();
-  outcomes_.push_back(std::move(*made));
-  finished_.assign(1, Finished{g_.start(), &outcomes_.front()});
+  CORVID_CO_TRY_STATUS(input_outcome(std::move(writes)));
   auto stop = co_await barrier("input");
   if (!stop) co_return fail(std::move(stop).error());
   co_return Status{};
@@ -192,7 +255,8 @@ Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string 
 }
 
 Task<RunOutcome> Run::loop() {
-  auto last_yield = Clock::now();
+  Clock::time_point last_yield{};
+  int since_look = 0;
   while (true) {
     if (frontier_.empty()) co_return outcome(Stop::done);
     if (history_.paused() && !skip_pause_) {
@@ -205,7 +269,7 @@ Task<RunOutcome> Run::loop() {
       co_return outcome(Stop::drained);
     }
     if (shared_->cancellable) {
-      if (auto alive = shared_->cancel.token().check(); !alive) {
+      if (auto alive = shared_->config.cancellation.check(); !alive) {
         CORVID_CO_TRY_STATUS(co_await settle());
         co_return fail(std::move(alive).error());
       }
@@ -214,13 +278,38 @@ Task<RunOutcome> Run::loop() {
       CORVID_CO_TRY_STATUS(co_await settle());
       co_return fail(Error::limit_exceeded("the run took " + std::to_string(steps_) + " supersteps, its recursion_limit, and would go on; raise the limit or check that its loop ends"));
     }
-    auto stop = co_await superstep();
-    if (!stop) co_return fail(std::move(stop).error());
-    if (*stop != Stop::done) co_return outcome(*stop);
+    if (light() && all_in_place()) {
+      CORVID_CO_TRY(const bool clean, run_in_place());
+      if (clean && !commands_parent()) {
+        CORVID_CO_TRY_STATUS(barrier_lightly(1));
+        ++steps_;
+      } else {
+        auto stop = co_await in_place_ended(clean);
+        if (!stop) co_return fail(std::move(stop).error());
+        co_return outcome(*stop);
+      }
+    } else if (light() && !shared_->cancellable && frontier_.nodes.size() + frontier_.sends.size() == 1 &&
+               g_.plain[frontier_.nodes.empty() ? frontier_.sends.front().node : frontier_.nodes.front()]) {
+      CORVID_CO_TRY(const bool parent, co_await run_alone());
+      if (parent) {
+        parent_command_ = std::move(outcomes_.front());
+        co_return outcome(Stop::to_parent);
+      }
+      CORVID_CO_TRY_STATUS(barrier_lightly(1));
+      ++steps_;
+    } else {
+      auto stop = co_await superstep();
+      if (!stop) co_return fail(std::move(stop).error());
+      if (*stop != Stop::done) co_return outcome(*stop);
+    }
+    if (++since_look < kLookAtClock && light()) continue;
+    since_look = 0;
     if (const auto now = Clock::now(); now - last_yield > kYieldAfter) {
       if (lease_held_ && now - lease_renewed_ > shared_->config.lease_ttl / 3) CORVID_CO_TRY_STATUS(co_await renew_lease());
-      const auto executor = co_await boost::asio::this_coro::executor;
-      co_await boost::asio::post(executor, boost::asio::use_awaitable);
+      if (last_yield != Clock::time_point{}) {
+        const auto executor = co_await boost::asio::this_coro::executor;
+        co_await boost::asio::post(executor, boost::asio::use_awaitable);
+      }
       last_yield = Clock::now();
     }
   }
@@ -230,7 +319,7 @@ Task<RunOutcome> Run::loop() {
 Status Run::plan() {
   tasks_.clear();
   const std::int64_t step = step_ + 1;
-  const Questions* questions = stores() ? &history_.questions() : nullptr;
+  const std::shared_ptr<const Questions> questions = stores() ? history_.shared_questions() : nullptr;
   const auto add = [&](std::uint32_t node) -> TaskRun& {
     tasks_.push_back(std::make_shared<TaskRun>(shared_, g_, ns_, step, node, history_.checkpoint_id(), questions));
     return *tasks_.back();
@@ -243,6 +332,7 @@ Status Run::plan() {
   }
   for (auto& task : tasks_) {
     task->look_at(std::shared_ptr<const std::vector<Value>>(values_));
+    task->own();
     if (stores()) CORVID_TRY_STATUS(take_stored(*task));
   }
   return {};
@@ -277,7 +367,7 @@ bool Run::all_in_place() const {
 // tasks_ then hold what came of each.
 Result<bool> Run::run_in_place() {
   const std::int64_t step = step_ + 1;
-  const Questions* questions = stores() ? &history_.questions() : nullptr;
+  const std::shared_ptr<const Questions> questions = stores() ? history_.shared_questions() : nullptr;
   struct Problem { std::size_t index; std::optional<Error> error; std::vector<InterruptRecord> asked; };
   std::vector<Problem> problems;
   const std::size_t count = frontier_.nodes.size() + frontier_.sends.size();
@@ -325,16 +415,24 @@ Result<bool> Run::run_in_place() {
   return false;
 }
 
+bool Run::commands_parent() const {
+  return std::any_of(outcomes_.begin(), outcomes_.end(), [](const auto& each) { return each.to_parent; });
+}
+
+// After run_in_place(), where the run does not simply go on.
+Task<Run::Stop> Run::in_place_ended(bool clean) {
+  if (!clean) co_return co_await settle();
+  for (auto& each : outcomes_) {
+    if (each.to_parent) parent_command_ = std::move(each);
+  }
+  co_return Stop::to_parent;
+}
+
 Task<Run::Stop> Run::superstep() {
   if (all_in_place()) {
     CORVID_CO_TRY(const bool clean, run_in_place());
-    const bool parent = std::any_of(outcomes_.begin(), outcomes_.end(), [](const auto& o) { return o.to_parent; });
-    if (clean && !parent) co_return co_await barrier("loop");
-    if (!clean) co_return co_await settle();
-    for (auto& outcome : outcomes_) {
-      if (outcome.to_parent) parent_command_ = std::move(outcome);
-    }
-    co_return Stop::to_parent;
+    if (clean && !commands_parent()) co_return co_await barrier("loop");
+    co_return co_await in_place_ended(clean);
   }
   CORVID_CO_TRY_STATUS(plan());
   CORVID_CO_TRY_STATUS(co_await run_tasks());
@@ -490,7 +588,7 @@ Task<Run::Stop> Run::settle() {
     co_await flush_events();
   }
   if (shared_->cancellable) {
-    if (auto alive = shared_->cancel.token().check(); !alive && !tasks_.empty()) co_return fail(std::move(alive).error());
+    if (auto alive = shared_->config.cancellation.check(); !alive && !tasks_.empty()) co_return fail(std::move(alive).error());
   }
   if (failed) co_return fail(first_failure());
   if (asked) co_return Stop::interrupted;

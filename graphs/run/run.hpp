@@ -46,6 +46,9 @@ Result<NodeResult> call_guarded(F&& call) {
   }
 }
 
+/// What a node's coroutine threw.
+Error error_of(const std::exception_ptr& thrown);
+
 // Where tasks leave their results, from any thread. Outlives the run when a plain function does.
 struct Completions {
   std::mutex mutex;
@@ -85,6 +88,13 @@ class Run {
   enum class Stop : std::uint8_t { done, paused, interrupted, drained, to_parent };
 
   // run.cpp
+  bool light() const;
+  Status begin_lightly(Input& input);
+  Status input_outcome(std::vector<ChannelWrite> writes);
+  Status barrier_lightly(int steps);
+  Task<bool> run_alone();
+  bool commands_parent() const;
+  Task<Stop> in_place_ended(bool clean);
   Task<RunOutcome> loop();
   Task<Stop> superstep();
   Status plan();

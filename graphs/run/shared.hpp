@@ -20,15 +20,15 @@
 namespace corvid {
 
 struct RunShared {
-  RunShared(Runtime& on, RunConfig with) : runtime(on), config(std::move(with)), cancel(config.cancellation) {}
+  RunShared(Runtime& on, RunConfig with) : runtime(on), config(std::move(with)) {}
 
   Runtime& runtime;
   RunConfig config;
-  CancellationSource cancel;                        // the run's own; its parent is the caller's
   bool cancellable = false;                         // the caller gave a token, or may call cancel()
+  bool on_pool = false;                             // the run's loop is on the blocking pool, where it may call the saver itself
   std::shared_ptr<Checkpointer> saver;
   std::shared_ptr<Tracer> tracer;
-  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point started{};  // set where there are events
 
   // Events. The loop writes them in order; what nodes emit on the executor waits in `emitted` until the loop comes round.
   std::optional<Channel<StreamEvent>> events;

@@ -76,9 +76,10 @@ class Targets {
     SendTask task;
     CORVID_TRY(task.node, resolve(send.node, allowed, who));
     task.values.resize(graph_.schema->size());
-    task.extra = Json::object();
-    CORVID_TRY(auto by_name, writes_by_name(*graph_.schema, std::move(send.extra), &task.extra));
-    for (auto& write : by_name) task.values[write.channel] = std::move(write.value);
+    if (!send.extra.is_null()) {
+      CORVID_TRY(auto by_name, writes_by_name(*graph_.schema, std::move(send.extra), &task.extra));
+      for (auto& write : by_name) task.values[write.channel] = std::move(write.value);
+    }
     for (auto& write : send.argument) {
       if (write.channel >= graph_.schema->size()) return fail(Error::invalid_argument("a Send to \"" + send.node + "\" writes a channel of another graph"));
       CORVID_TRY(task.values[write.channel], convert(write.value, graph_.schema->at(write.channel)));

@@ -14,8 +14,19 @@ constexpr std::size_t kMostEmitted = 65'536;
 }  // namespace
 
 TaskRun::TaskRun(std::shared_ptr<RunShared> shared, const CompiledGraph::Impl& graph, const std::string& ns, std::int64_t step, std::uint32_t node,
-                 const std::string& checkpoint_id, const Questions* questions)
-    : shared_(std::move(shared)), graph_(graph), ns_(ns), step_(step), node_(node), checkpoint_id_(checkpoint_id), questions_(questions) {}
+                 const std::string& checkpoint_id, std::shared_ptr<const Questions> questions)
+    : shared_(std::move(shared)), graph_(graph), ns_(&ns), step_(step), node_(node), checkpoint_id_(&checkpoint_id), questions_(std::move(questions)) {}
+
+void TaskRun::own() {
+  if (ns_ == &own_ns_) return;
+  own_ns_ = *ns_;
+  own_checkpoint_id_ = *checkpoint_id_;
+  ns_ = &own_ns_;
+  checkpoint_id_ = &own_checkpoint_id_;
+  if (!send) return;
+  own_send_ = *send;
+  send = &*own_send_;
+}
 
 std::string TaskRun::path() const { return send ? "send:" + std::to_string(send_index) + ":" + node() : "node:" + node(); }
 
@@ -29,7 +40,7 @@ Status TaskRun::open_view() {
     }
     values = own_;
   }
-  view_.emplace(*graph_.schema, values, send ? &send->extra : nullptr);
+  view_.emplace(*graph_.schema, values, send && !send->extra.is_null() ? &send->extra : nullptr);
   return {};
 }
 
@@ -37,7 +48,7 @@ void TaskRun::begin_attempt(int number) {
   attempt_ = number;
   next_question_ = 0;
   asked_.clear();
-  source_.emplace(shared_->cancel.token());
+  source_.emplace(shared_->config.cancellation);
   heartbeat();
 }
 
@@ -50,19 +61,19 @@ std::chrono::steady_clock::time_point TaskRun::last_beat() const {
 }
 
 const std::string& TaskRun::task_id() {
-  if (task_id_.empty()) task_id_ = make_task_id(checkpoint_id_, ns_, step_, path());
+  if (task_id_.empty()) task_id_ = make_task_id(*checkpoint_id_, *ns_, step_, path());
   return task_id_;
 }
 
-CancellationToken TaskRun::cancellation() const { return source_ ? source_->token() : shared_->cancel.token(); }
+CancellationToken TaskRun::cancellation() const { return source_ ? source_->token() : shared_->config.cancellation; }
 
 void TaskRun::heartbeat() noexcept { last_beat_.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed); }
 
 void TaskRun::push(StreamMode mode, Json data) {
   heartbeat();
   if (!shared_->wants(mode)) return;
-  if (!ns_.empty() && !shared_->config.subgraph_events && mode != StreamMode::messages) return;
-  StreamEvent event{mode, ns_, step_, node(), task_id(), shared_->elapsed_us(), std::move(data)};
+  if (!ns_->empty() && !shared_->config.subgraph_events && mode != StreamMode::messages) return;
+  StreamEvent event{mode, *ns_, step_, node(), task_id(), shared_->elapsed_us(), std::move(data)};
   if (on_pool) {
     shared_->events->send(std::move(event));
     return;
@@ -92,8 +103,8 @@ Result<AnsweredInterrupt> TaskRun::question(Json value, const InterruptOptions& 
   InterruptRecord record;
   record.id = id;
   record.thread_id = thread_id();
-  record.ns = ns_;
-  record.checkpoint_id = checkpoint_id_;
+  record.ns = *ns_;
+  record.checkpoint_id = *checkpoint_id_;
   record.task_id = task_id();
   record.node = node();
   record.asked_ms = unix_ms();

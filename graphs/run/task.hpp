@@ -45,7 +45,10 @@ struct Questions {
 class TaskRun final : public NodeContext, public std::enable_shared_from_this<TaskRun> {
  public:
   TaskRun(std::shared_ptr<RunShared> shared, const CompiledGraph::Impl& graph, const std::string& ns, std::int64_t step, std::uint32_t node,
-          const std::string& checkpoint_id, const Questions* questions);
+          const std::string& checkpoint_id, std::shared_ptr<const Questions> questions);
+
+  /// Copies what it borrows of the run: a function that is given up outlives it.
+  void own();
 
   // Where the task stands among its superstep's; which makes its id.
   const SendTask* send = nullptr;
@@ -72,7 +75,7 @@ class TaskRun final : public NodeContext, public std::enable_shared_from_this<Ta
   std::vector<InterruptRecord>& questions_asked() { return asked_; }
   void ask(InterruptRecord record) { asked_.push_back(std::move(record)); }
   std::string interrupt_id(std::string_view what);
-  const Questions* questions() const { return questions_; }
+  const std::shared_ptr<const Questions>& questions() const { return questions_; }
 
   TaskState status = TaskState::planned;
   TaskOutcome outcome;
@@ -87,7 +90,6 @@ class TaskRun final : public NodeContext, public std::enable_shared_from_this<Ta
   boost::asio::cancellation_signal signal;          // used on strand only
   std::optional<boost::asio::strand<boost::asio::any_io_executor>> strand;
   std::unique_ptr<Span> span;
-  Json input_for_events;
 
   // NodeContext
   const StateView& state() const noexcept override { return *view_; }
@@ -95,7 +97,7 @@ class TaskRun final : public NodeContext, public std::enable_shared_from_this<Ta
   const std::string& node() const noexcept override { return graph_.nodes[node_].name; }
   const std::string& thread_id() const noexcept override { return shared_->config.thread_id; }
   const std::string& run_id() const noexcept override { return shared_->config.run_id; }
-  const std::string& checkpoint_ns() const noexcept override { return ns_; }
+  const std::string& checkpoint_ns() const noexcept override { return *ns_; }
   const std::string& task_id() override;
   std::int64_t step() const noexcept override { return step_; }
   int attempt() const noexcept override { return attempt_; }
@@ -113,11 +115,13 @@ class TaskRun final : public NodeContext, public std::enable_shared_from_this<Ta
 
   std::shared_ptr<RunShared> shared_;
   const CompiledGraph::Impl& graph_;
-  const std::string& ns_;
+  const std::string* ns_;
   std::int64_t step_;
   std::uint32_t node_;
-  const std::string& checkpoint_id_;
-  const Questions* questions_;
+  const std::string* checkpoint_id_;
+  std::shared_ptr<const Questions> questions_;
+  std::string own_ns_, own_checkpoint_id_;
+  std::optional<SendTask> own_send_;
   std::shared_ptr<const std::vector<Value>> kept_;
   std::span<const Value> values_;
   std::vector<Value> own_;                          // where model states are this task's forks

@@ -25,23 +25,6 @@ namespace {
 // (a process ends within its own grace of 2 s) is given longer.
 constexpr milliseconds kFunctionGrace{250}, kCoroutineGrace{5'000};
 
-std::exception_ptr rethrowable(std::exception_ptr thrown) { return thrown; }
-
-Error error_of(const std::exception_ptr& thrown) {
-  try {
-    std::rethrow_exception(rethrowable(thrown));
-  } catch (const boost::system::system_error& e) {
-    if (e.code() == boost::asio::error::operation_aborted) return Error::cancelled("what the node awaited was cancelled");
-    return Error::io(std::string("the node's I/O failed: ") + e.what());
-  } catch (const std::bad_alloc&) {
-    return Error::out_of_memory("no memory left in the node");
-  } catch (const std::exception& e) {
-    return Error::internal(std::string("the node threw an exception: ") + e.what());
-  } catch (...) {
-    return Error::internal("the node threw something that is no exception");
-  }
-}
-
 bool worth_retrying(const RetryPolicy& policy, const Error& error) {
   if (policy.retry_on) return policy.retry_on(error);
   switch (error.code()) {
@@ -65,6 +48,21 @@ milliseconds pause_before(const RetryPolicy& policy, const std::string& task_id,
 }
 
 }  // namespace
+
+Error error_of(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const boost::system::system_error& e) {
+    if (e.code() == boost::asio::error::operation_aborted) return Error::cancelled("what the node awaited was cancelled");
+    return Error::io(std::string("the node's I/O failed: ") + e.what());
+  } catch (const std::bad_alloc&) {
+    return Error::out_of_memory("no memory left in the node");
+  } catch (const std::exception& e) {
+    return Error::internal(std::string("the node threw an exception: ") + e.what());
+  } catch (...) {
+    return Error::internal("the node threw something that is no exception");
+  }
+}
 
 boost::asio::awaitable<RunOutcome> Run::child_run(std::shared_ptr<TaskRun> task) {
   const NodeDef& def = task->def();
@@ -131,7 +129,8 @@ Status Run::start_task(Active& active) {
         completions->push({self, fail(error_of(std::current_exception())), std::nullopt});
       }
     };
-    boost::asio::co_spawn(io, std::move(body), std::move(done));
+    if (shared_->on_pool) boost::asio::co_spawn(shared_->runtime.blocking_pool(), std::move(body), std::move(done));
+    else boost::asio::co_spawn(io, std::move(body), std::move(done));
   } else if (def.coroutine) {
     auto done = [self, completions](std::exception_ptr thrown, Result<NodeResult> result) {
       if (thrown) result = fail(error_of(thrown));
@@ -204,7 +203,7 @@ void Run::finish_task(Active& active) {
 void Run::attempt_failed(Active& active, Error error) {
   TaskRun& task = *active.task;
   const auto& options = task.def().options;
-  const bool run_over = shared_->cancellable && !shared_->cancel.token().check();
+  const bool run_over = shared_->cancellable && !shared_->config.cancellation.check();
   if (!run_over && !active.handling) {
     if (options.retry && active.attempt < options.retry->max_attempts && worth_retrying(*options.retry, error)) {
       shared_->runtime.log(LogLevel::info, "graphs", "attempt " + std::to_string(active.attempt) + " of node \"" + task.node() + "\" failed: " + error.describe());
@@ -213,6 +212,7 @@ void Run::attempt_failed(Active& active, Error error) {
       auto again = std::make_shared<TaskRun>(shared_, g_, ns_, task.step(), task.node_index(), history_.checkpoint_id(), task.questions());
       again->send = task.send;
       again->send_index = task.send_index;
+      again->own();
       again->look_at(std::shared_ptr<const std::vector<Value>>(values_));
       again->cache_key = task.cache_key;
       again->starts = task.starts;
@@ -253,7 +253,7 @@ void Run::complete(Active& active, Completion completion) {
     }
     NodeResult result;
     if (child.to_parent) {
-      auto writes = writes_by_name(*g_.schema, std::move(child.parent_values), nullptr);
+      auto writes = writes_by_name(*g_.schema, child.parent_values.is_null() ? Json::object() : std::move(child.parent_values), nullptr);
       if (!writes) return attempt_failed(active, std::move(writes).error());
       result.writes = std::move(*writes);
       result.go_to_targets = std::move(child.parent_route);
@@ -446,7 +446,7 @@ Task<void> Run::run_tasks() {
   }
   std::shared_ptr<void> subscription;
   if (shared_->cancellable) {
-    subscription = shared_->cancel.token().on_cancel([completions = completions_] { completions->notifier.notify(); });
+    subscription = shared_->config.cancellation.on_cancel([completions = completions_] { completions->notifier.notify(); });
   }
   std::size_t next = 0, running = 0;
   const std::size_t limit = shared_->config.max_concurrency > 0 ? static_cast<std::size_t>(shared_->config.max_concurrency) : waiting.size() + 1;
@@ -499,7 +499,7 @@ Task<void> Run::run_tasks() {
     if (!unfinished) break;
     if (lease_held_) wake_at(lease_renewed_ + shared_->config.lease_ttl / 3);
     if (shared_->cancellable && !run_over) {
-      if (const auto deadline = shared_->cancel.token().deadline()) wake_at(*deadline);
+      if (const auto deadline = shared_->config.cancellation.deadline()) wake_at(*deadline);
     }
     if (shared_->streams()) wake_at(now + milliseconds(20));   // what nodes emit on the executor goes out soon
     co_await completions_->notifier.wait(wake);
@@ -522,7 +522,7 @@ Task<void> Run::run_tasks() {
     }
     now = Clock::now();
     if (shared_->cancellable && !run_over) {
-      if (auto alive = shared_->cancel.token().check(); !alive) {
+      if (auto alive = shared_->config.cancellation.check(); !alive) {
         run_over = true;
         for (auto& active : active_) {
           if (active.task->status == TaskState::running) stop_task(active, alive.error(), now);

@@ -1,16 +1,18 @@
 // Reading and editing a thread outside a run: state, history, update_state, fork.
 #include <algorithm>
 
+#include "corvid/graphs/threads.hpp"
 #include "corvid/runtime/offload.hpp"
 #include "graphs/persist/codec.hpp"
 #include "graphs/run/run.hpp"
+#include "graphs/run/thread_state.hpp"
 
 namespace corvid {
 namespace {
 
 // One checkpoint, read as this graph.
 struct Opened {
-  explicit Opened(const CompiledGraph& graph) : history(graph.impl(), {}), values(graph.schema()->size()) { history.enable(); }
+  explicit Opened(const CompiledGraph::Impl& graph) : history(graph, {}), values(graph.schema->size()) { history.enable(); }
   History history;
   std::vector<Value> values;
   Frontier frontier;
@@ -22,24 +24,23 @@ Result<Checkpointer*> saver_of(const CompiledGraph& graph, const RunConfig& conf
   return graph.options().checkpointer.get();
 }
 
-Result<LoadedCheckpoint> get(Checkpointer& saver, const RunConfig& config) {
-  CORVID_TRY(auto loaded, saver.get(config.thread_id, {}, config.checkpoint_id));
+Result<LoadedCheckpoint> get(Checkpointer& saver, const std::string& thread_id, const std::string& checkpoint_id) {
+  CORVID_TRY(auto loaded, saver.get(thread_id, {}, checkpoint_id));
   if (loaded) return std::move(*loaded);
-  if (config.checkpoint_id.empty()) return fail(Error::not_found("no thread \"" + config.thread_id + "\""));
-  return fail(Error::not_found("the thread \"" + config.thread_id + "\" has no such checkpoint").at_key(config.checkpoint_id));
+  if (checkpoint_id.empty()) return fail(Error::not_found("no thread \"" + thread_id + "\""));
+  return fail(Error::not_found("the thread \"" + thread_id + "\" has no such checkpoint").at_key(checkpoint_id));
 }
 
 // `newest`: what finished siblings of a superstep that stopped have written is shown, and they no longer count as next.
-Result<StateSnapshot> snapshot(const CompiledGraph& graph, LoadedCheckpoint loaded, bool newest) {
-  const auto& g = graph.impl();
+Result<StateSnapshot> snapshot(const CompiledGraph::Impl& g, LoadedCheckpoint loaded, bool newest) {
   StateSnapshot out;
-  out.schema = graph.schema();
+  out.schema = g.schema;
   out.checkpoint_id = loaded.record.id;
   out.parent_checkpoint_id = loaded.record.parent_id;
   out.step = loaded.record.step;
   out.source = loaded.record.source;
   out.created_ms = loaded.record.created_ms;
-  Opened opened(graph);
+  Opened opened(g);
   CORVID_TRY_STATUS(opened.history.restore(std::move(loaded), opened.values, opened.frontier));
   out.metadata = opened.history.metadata();
 
@@ -90,8 +91,8 @@ Result<StateSnapshot> snapshot(const CompiledGraph& graph, LoadedCheckpoint load
 }
 
 // The interrupts of subgraphs are kept in their own namespaces, so all of the thread's open ones are the newest state's.
-Status add_open_interrupts(Checkpointer& saver, const RunConfig& config, StateSnapshot& state) {
-  CORVID_TRY(const auto records, saver.open_interrupts(config.thread_id));
+Status add_open_interrupts(Checkpointer& saver, const std::string& thread_id, StateSnapshot& state) {
+  CORVID_TRY(const auto records, saver.open_interrupts(thread_id));
   for (const auto& record : records) {
     CORVID_TRY(auto interrupt, read_interrupt(record));
     state.interrupts.push_back(std::move(interrupt));
@@ -104,6 +105,8 @@ Status add_open_interrupts(Checkpointer& saver, const RunConfig& config, StateSn
   return {};
 }
 
+}  // namespace
+
 Status commit_outside_run(Checkpointer& saver, const std::string& thread, Commit commit) {
   commit.thread_id = thread;
   commit.lease = {LeaseChange::Kind::acquire, "edit-" + random_id(), 60'000};
@@ -112,21 +115,28 @@ Status commit_outside_run(Checkpointer& saver, const std::string& thread, Commit
   return saver.lease(thread, {LeaseChange::Kind::release, owner, 0});
 }
 
-}  // namespace
+Result<StateSnapshot> read_state(const CompiledGraph::Impl& graph, Checkpointer& saver, LoadedCheckpoint loaded, const std::string& thread_id, bool newest) {
+  CORVID_TRY(auto state, snapshot(graph, std::move(loaded), newest));
+  if (newest) {
+    CORVID_TRY_STATUS(add_open_interrupts(saver, thread_id, state));
+  } else {
+    for (const auto& task : state.tasks) state.interrupts.insert(state.interrupts.end(), task.interrupts.begin(), task.interrupts.end());
+  }
+  return state;
+}
 
 Task<StateSnapshot> CompiledGraph::get_state(Runtime& runtime, RunConfig config) const {
   auto job = [self = shared_from_this(), config]() -> Result<StateSnapshot> {
     CORVID_TRY(auto* saver, saver_of(*self, config));
-    CORVID_TRY(auto loaded, get(*saver, config));
-    CORVID_TRY(auto state, snapshot(*self, std::move(loaded), config.checkpoint_id.empty()));
-    if (config.checkpoint_id.empty()) {
-      CORVID_TRY_STATUS(add_open_interrupts(*saver, config, state));
-    } else {
-      for (const auto& task : state.tasks) state.interrupts.insert(state.interrupts.end(), task.interrupts.begin(), task.interrupts.end());
-    }
-    return state;
+    CORVID_TRY(auto loaded, get(*saver, config.thread_id, config.checkpoint_id));
+    return read_state(self->impl(), *saver, std::move(loaded), config.thread_id, config.checkpoint_id.empty());
   };
   co_return co_await offload(runtime, std::move(job));
+}
+
+Task<std::vector<StateSnapshot>> CompiledGraph::get_state_history(Runtime& runtime, RunConfig config) const {
+  ListOptions all;
+  return get_state_history(runtime, std::move(config), all);
 }
 
 Task<std::vector<StateSnapshot>> CompiledGraph::get_state_history(Runtime& runtime, RunConfig config, ListOptions options) const {
@@ -136,11 +146,8 @@ Task<std::vector<StateSnapshot>> CompiledGraph::get_state_history(Runtime& runti
     if (records.empty() && options.before.empty()) return fail(Error::not_found("no thread \"" + config.thread_id + "\""));
     std::vector<StateSnapshot> history;
     for (const auto& record : records) {
-      RunConfig one = config;
-      one.checkpoint_id = record.id;
-      CORVID_TRY(auto loaded, get(*saver, one));
-      CORVID_TRY(auto state, snapshot(*self, std::move(loaded), false));
-      for (const auto& task : state.tasks) state.interrupts.insert(state.interrupts.end(), task.interrupts.begin(), task.interrupts.end());
+      CORVID_TRY(auto loaded, get(*saver, config.thread_id, record.id));
+      CORVID_TRY(auto state, read_state(self->impl(), *saver, std::move(loaded), config.thread_id, false));
       history.push_back(std::move(state));
     }
     return history;
@@ -152,7 +159,7 @@ Task<std::string> CompiledGraph::update_state(Runtime& runtime, RunConfig config
   auto job = [self = shared_from_this(), config, update = std::move(update), as_node]() mutable -> Result<std::string> {
     const auto& g = self->impl();
     CORVID_TRY(auto* saver, saver_of(*self, config));
-    Opened opened(*self);
+    Opened opened(self->impl());
     CORVID_TRY(auto loaded, saver->get(config.thread_id, {}, config.checkpoint_id));
     std::int64_t step = -1;                         // a new thread's update stands in for its input
     if (loaded) {
@@ -217,21 +224,7 @@ Task<std::string> CompiledGraph::update_state(Runtime& runtime, RunConfig config
 Task<std::string> CompiledGraph::fork(Runtime& runtime, RunConfig config, std::string to_thread) const {
   auto job = [self = shared_from_this(), config, to_thread]() -> Result<std::string> {
     CORVID_TRY(auto* saver, saver_of(*self, config));
-    if (to_thread.empty()) return fail(Error::invalid_argument("a fork needs a name for its thread"));
-    CORVID_TRY(auto loaded, get(*saver, config));
-    Opened opened(*self);
-    CORVID_TRY_STATUS(opened.history.restore(std::move(loaded), opened.values, opened.frontier));
-    const auto last = opened.history.last();
-    const auto step = opened.history.step();
-    const bool paused = opened.history.paused();
-    opened.history.detach();
-    const History::Mark mark{"fork", step, last, paused, random_id(), {}};
-    CORVID_TRY(auto commit, opened.history.checkpoint(opened.values, opened.frontier, mark));
-    if (auto stored = commit_outside_run(*saver, to_thread, std::move(commit)); !stored) {
-      if (stored.error().code() != ErrorCode::conflict) return fail(std::move(stored).error());
-      return fail(Error::conflict("there is a thread \"" + to_thread + "\" already; choose another name or delete it").caused_by(std::move(stored).error()));
-    }
-    return opened.history.checkpoint_id();
+    return fork_thread(*saver, config.thread_id, config.checkpoint_id, to_thread);
   };
   co_return co_await offload(runtime, std::move(job));
 }

@@ -31,6 +31,7 @@ namespace llm {
 Result<std::shared_ptr<Engine>> assemble(Runtime& runtime, std::shared_ptr<const ModelFile> file, const LlmConfig& config, std::shared_ptr<const Tokenizer> tokenizer,
                                          EngineOptions options) {
   const auto start = std::chrono::steady_clock::now();
+  if (!(options.disk_bytes_per_s > 0)) return fail(Error::invalid_argument("disk_bytes_per_s must be above 0").at_key("disk_bytes_per_s"));
   NativeEngine::Parts parts;
   parts.tokenizer = std::move(tokenizer);
   CORVID_TRY(const DeviceAccess access, open_device(runtime, options.device));

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <future>
+#include <utility>
 
 #include "corvid/runtime/offload.hpp"
+#include "llm/engine/saved_sequence.hpp"
 
 namespace corvid::llm {
 namespace {
@@ -12,6 +14,8 @@ namespace {
 // Finished runs that are kept for their prefixes; more than this costs look-ups without hits in what was tried.
 constexpr std::size_t kCachedRuns = 32;
 constexpr std::uint32_t kMostBeams = 256;
+// A prompt of fewer tokens says little about prefill: a single one costs a decode step.
+constexpr std::size_t kPrefillSample = 32;
 
 double ms_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double, std::milli>(to - from).count(); }
 
@@ -74,14 +78,20 @@ double NativeEngine::prefill_ms_per_token() const {
 }
 
 void NativeEngine::note_prefill(std::size_t tokens, double ms) {
-  if (tokens == 0) return;
   std::lock_guard lock(speed_mutex_);
+  if (tokens == 0 || tokens < std::min(prefill_sample_, kPrefillSample)) return;
+  prefill_sample_ = tokens;
   prefill_ms_per_token_ = ms / static_cast<double>(tokens);
+}
+
+const Sha256Digest& NativeEngine::tokenizer_hash() {
+  std::call_once(tokenizer_hashed_, [this] { tokenizer_hash_ = llm::tokenizer_hash(*p_.tokenizer); });
+  return tokenizer_hash_;
 }
 
 // --- requests ---------------------------------------------------------------------------------------------------------
 
-Result<std::vector<TokenId>> NativeEngine::prompt_ids(const GenerateRequest& request) const {
+Result<std::vector<TokenId>> NativeEngine::prompt_ids(const GenerateRequest& request, bool from_start) const {
   if (const auto* ids = std::get_if<std::vector<TokenId>>(&request.prompt)) {
     for (const TokenId id : *ids) {
       if (id < 0 || id >= static_cast<TokenId>(p_.info.vocab)) return fail(Error::bad_input("token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(p_.info.vocab)));
@@ -90,6 +100,7 @@ Result<std::vector<TokenId>> NativeEngine::prompt_ids(const GenerateRequest& req
   }
   EncodeOptions options;
   options.parse_special = request.parse_special;
+  options.add_special = from_start;
   return p_.tokenizer->encode(std::get<std::string>(request.prompt), options);
 }
 
@@ -138,7 +149,7 @@ EventStream NativeEngine::submit(std::shared_ptr<Request> request) {
 }
 
 Result<EventStream> NativeEngine::generate(GenerateRequest request) {
-  CORVID_TRY(auto ids, prompt_ids(request));
+  CORVID_TRY(auto ids, prompt_ids(request, true));
   CORVID_TRY(auto made, make_request(std::move(request), std::move(ids)));
   return submit(std::move(made));
 }
@@ -150,37 +161,56 @@ Result<Sequence> NativeEngine::new_sequence() {
 
 Result<Sequence> NativeEngine::restore_sequence(std::span<const std::byte> saved, const ConstraintFactory& constraints) {
   std::shared_ptr<SequenceHost> host(shared_from_this(), static_cast<SequenceHost*>(this));
-  return corvid::restore_sequence(std::move(host), p_.pool, p_.info.vocab, saved, constraints);
+  CORVID_TRY(auto restored, corvid::restore_sequence(std::move(host), p_.pool, p_.info.vocab, saved, constraints, false));
+  return std::move(restored.sequence);
+}
+
+Result<RestoredSequence> NativeEngine::restore_or_recompute(std::span<const std::byte> saved, const ConstraintFactory& constraints) {
+  std::shared_ptr<SequenceHost> host(shared_from_this(), static_cast<SequenceHost*>(this));
+  return corvid::restore_sequence(std::move(host), p_.pool, p_.info.vocab, saved, constraints, true);
 }
 
 Result<EventStream> NativeEngine::continue_sequence(Sequence& sequence, GenerateRequest request) {
-  CORVID_TRY(auto more, prompt_ids(request));
-  const auto impl = sequence.impl();
+  auto impl = sequence.impl();
+  if (impl->run.pool() != p_.pool) return fail(Error::invalid_argument("the sequence is another engine's; save it there and restore it here").at_key("sequence"));
+  const std::size_t had = impl->run.ids.size();
+  CORVID_TRY(auto more, prompt_ids(request, had == 0));
   std::vector<TokenId> prompt = impl->run.ids;
-  if (more.empty() && !prompt.empty()) {
-    // Its last token is read again, so that its logits are there: the KV is the same to the bit.
-    impl->run.truncate(prompt.size() - 1);
-  }
   prompt.insert(prompt.end(), more.begin(), more.end());
-  auto made = make_request(std::move(request), std::move(prompt));
-  if (!made) return fail(std::move(made).error());
-  (*made)->run = std::move(impl->run);
+  if (!request.constraint) request.constraint = impl->constraint;
+  CORVID_TRY(auto made, make_request(std::move(request), std::move(prompt)));
+  made->run = std::move(impl->run);
   impl->run = TokenRun(p_.pool);
-  (*made)->cached = (*made)->run.ids.size();
-  if (impl->sampler) (*made)->sampler = *impl->sampler;
-  (*made)->on_end = [this, impl](Request& ended) {
-    // The last token drawn has no KV yet; with it the sequence can be appended to, forked and saved.
-    std::vector<TokenId> rest(ended.seen.begin() + static_cast<std::ptrdiff_t>(ended.run.ids.size()), ended.seen.end());
-    if (!rest.empty() && ended.seen.size() <= p_.options.context_tokens) {
-      if (auto status = p_.stepper->prefill(ended.run, rest, chunk_tokens(), {}, impl->logits); !status) {
+  // Without a prompt the last token is read again, so that its logits are there: the KV is the same to the bit.
+  if (more.empty()) made->run.truncate(had - 1);
+  made->cached = made->run.ids.size();
+  if (impl->sampler) made->sampler = *impl->sampler;
+  made->on_end = [this, had, impl, host = impl->host](Request& ended) mutable {
+    // The last token drawn has no KV yet; with it the sequence can be appended to, forked and saved. Where none was drawn, the sequence
+    // is what it was: a prompt that was cancelled must not be read to its end here.
+    if (ended.generated == 0) ended.run.truncate(had);
+    const std::size_t whole = ended.generated == 0 ? had : ended.seen.size();
+    const std::vector<TokenId> rest(ended.seen.begin() + static_cast<std::ptrdiff_t>(ended.run.ids.size()), ended.seen.begin() + static_cast<std::ptrdiff_t>(whole));
+    if (!rest.empty()) {
+      auto status = p_.stepper->prefill(ended.run, rest, chunk_tokens(), {}, impl->logits);
+      while (!status && status.error().code() == ErrorCode::out_of_memory && evict()) status = p_.stepper->prefill(ended.run, rest, chunk_tokens(), {}, impl->logits);
+      if (!status) {
+        impl->logits.clear();
         runtime_.log(LogLevel::warn, "engine", "the last token of a continued sequence was dropped: " + status.error().describe());
       }
+    }
+    if (ended.beams && impl->constraint && impl->constraint == ended.asked.constraint) {
+      for (std::size_t i = ended.prompt.size(); i < ended.seen.size(); ++i) (void)impl->constraint->advance(ended.seen[i]);
     }
     impl->run = std::move(ended.run);
     impl->sampler = ended.sampler;
     ended.run = TokenRun(p_.pool);
+    ended.asked.constraint.reset();
+    // Pages go here if the sequence was dropped meanwhile; the engine must not: its last reference may not end on its own thread.
+    impl.reset();
+    boost::asio::post(runtime_.blocking_pool(), [host = std::move(host)] {});
   };
-  return submit(std::move(*made));
+  return submit(std::move(made));
 }
 
 // --- chat -------------------------------------------------------------------------------------------------------------
@@ -488,7 +518,7 @@ void NativeEngine::finish(Request& request, FinishReason reason, GenerationEvent
   }
   request.finished = true;
   request.beam_runs.clear();
-  if (request.on_end) request.on_end(request);
+  if (request.on_end) std::exchange(request.on_end, nullptr)(request);
   else keep_prefix(request);
   // An event that waits comes first; the last one must not overtake or replace it.
   if (request.held && *request.held) {
@@ -507,7 +537,7 @@ void NativeEngine::finish(Request& request, FinishReason reason, GenerationEvent
 void NativeEngine::fail_request(Request& request, Error error) {
   request.finished = true;
   request.beam_runs.clear();
-  if (request.on_end) request.on_end(request);
+  if (request.on_end) std::exchange(request.on_end, nullptr)(request);
   request.run.clear();
   emit(request, fail(std::move(error)));
 }

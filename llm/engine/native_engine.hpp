@@ -37,6 +37,7 @@ class NativeEngine final : public Engine, public SequenceHost {
   Task<PerplexityResult> perplexity(std::vector<TokenId> ids, std::uint32_t context, ProgressSink progress, CancellationToken cancellation) override;
   Result<Sequence> new_sequence() override;
   Result<Sequence> restore_sequence(std::span<const std::byte> saved, const ConstraintFactory& constraints) override;
+  Result<RestoredSequence> restore_or_recompute(std::span<const std::byte> saved, const ConstraintFactory& constraints) override;
   Result<EventStream> continue_sequence(Sequence& sequence, GenerateRequest request) override;
   const ModelInfo& info() const noexcept override { return p_.info; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const noexcept override { return p_.tokenizer; }
@@ -54,6 +55,9 @@ class NativeEngine final : public Engine, public SequenceHost {
   std::size_t chunk_tokens() const override { return p_.options.max_batch_tokens; }
   double prefill_ms_per_token() const override;
   void note_prefill(std::size_t tokens, double ms) override;
+  double disk_bytes_per_s() const override { return p_.options.disk_bytes_per_s; }
+  const Sha256Digest& tokenizer_hash() override;
+  bool make_room() override { return evict(); }
   std::optional<std::uint64_t> context_tokens() const noexcept override { return p_.options.context_tokens; }
 
  private:
@@ -68,7 +72,7 @@ class NativeEngine final : public Engine, public SequenceHost {
   class Source;
 
   Result<std::shared_ptr<Request>> make_request(GenerateRequest asked, std::vector<TokenId> prompt);
-  Result<std::vector<TokenId>> prompt_ids(const GenerateRequest& request) const;
+  Result<std::vector<TokenId>> prompt_ids(const GenerateRequest& request, bool from_start) const;
   EventStream submit(std::shared_ptr<Request> request);
   void run();
   void admit();
@@ -94,6 +98,9 @@ class NativeEngine final : public Engine, public SequenceHost {
   std::vector<float> logits_;
   mutable std::mutex speed_mutex_;
   double prefill_ms_per_token_ = 0;
+  std::size_t prefill_sample_ = 0;                // tokens of the prompt that it was measured with
+  std::once_flag tokenizer_hashed_;
+  Sha256Digest tokenizer_hash_{};
   std::thread thread_;
 };
 

@@ -1,78 +1,43 @@
 #include "corvid/llm/sequence.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <new>
 
-#include "corvid/base/hash.hpp"
 #include "corvid/llm/engine.hpp"
+#include "llm/engine/saved_sequence.hpp"
 #include "llm/engine/sequence_impl.hpp"
 
 namespace corvid {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x51535643;  // "CVSQ"
-constexpr std::uint32_t kVersion = 2;
-
-class Writer {
- public:
-  template <class T>
-  void number(T value) { append(&value, sizeof value); }
-  void bytes(const void* data, std::size_t size) {
-    number<std::uint64_t>(size);
-    append(data, size);
-  }
-  void append(const void* data, std::size_t size) {
-    const auto* first = static_cast<const std::byte*>(data);
-    out.insert(out.end(), first, first + size);
-  }
-  std::vector<std::byte> out;
-};
-
-class Reader {
- public:
-  explicit Reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  template <class T>
-  Result<T> number() {
-    CORVID_TRY(const auto raw, take(sizeof(T)));
-    T value;
-    std::memcpy(&value, raw.data(), sizeof value);
-    return value;
-  }
-  Result<std::span<const std::byte>> bytes() {
-    CORVID_TRY(const auto size, number<std::uint64_t>());
-    return take(size);
-  }
-  Result<std::span<const std::byte>> take(std::uint64_t size) {
-    if (size > bytes_.size() - at_) return fail(Error::bad_input("the saved sequence ends early").at_offset(at_));
-    const auto part = bytes_.subspan(at_, static_cast<std::size_t>(size));
-    at_ += static_cast<std::size_t>(size);
-    return part;
-  }
-  std::size_t offset() const { return at_; }
-
- private:
-  std::span<const std::byte> bytes_;
-  std::size_t at_ = 0;
-};
-
-// Each page's side of `pages` in turn, with the bytes that hold the first `tokens`: [kv_heads, page_tokens, head_dim] keeps a head's
-// tokens together. visit(layer, value, page, stretches of offset and size) → Status.
-struct Stretch { std::size_t offset, size; };
-template <class Visit>
-Status each_side(const llm::PagePool& pool, std::span<const llm::PageId> pages, std::size_t tokens, Visit visit) {
-  const auto& shape = pool.shape();
-  const auto page_tokens = static_cast<std::size_t>(shape.page_tokens);
-  const std::size_t row = static_cast<std::size_t>(shape.head_dim) * traits(shape.dtype).block_bytes;
-  std::vector<Stretch> stretches(static_cast<std::size_t>(shape.kv_heads));
-  for (std::size_t p = 0; p < pages.size() && p * page_tokens < tokens; ++p) {
-    const std::size_t used = std::min(page_tokens, tokens - p * page_tokens);
-    for (std::size_t h = 0; h < stretches.size(); ++h) stretches[h] = {h * page_tokens * row, used * row};
-    for (std::int64_t l = 0; l < shape.layers; ++l) {
-      for (const bool value : {false, true}) CORVID_TRY_STATUS(visit(l, value, pages[p], stretches));
-    }
-  }
+// Reads `ids` behind those of `run`; cached prefixes give way where pages are short. On the engine's thread.
+Status prefill(llm::SequenceHost& host, llm::Stepper& stepper, llm::TokenRun& run, std::span<const TokenId> ids, const CancellationToken& cancellation, std::vector<float>& last) {
+  const auto start = std::chrono::steady_clock::now();
+  auto status = stepper.prefill(run, ids, host.chunk_tokens(), cancellation, last);
+  while (!status && status.error().code() == ErrorCode::out_of_memory && host.make_room()) status = stepper.prefill(run, ids, host.chunk_tokens(), cancellation, last);
+  CORVID_TRY_STATUS(std::move(status));
+  host.note_prefill(ids.size(), std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   return {};
+}
+
+bool keeps_kv(const Sequence::Impl& s, KeepKv keep) {
+  if (keep != KeepKv::automatic) return keep == KeepKv::always;
+  const auto& shape = s.run.pool()->shape();
+  const double tokens = static_cast<double>(s.run.ids.size());
+  const double bytes = tokens * static_cast<double>(shape.bytes()) / static_cast<double>(shape.page_tokens) + static_cast<double>(s.logits.size() * sizeof(float));
+  const double recompute_ms = tokens * s.host->prefill_ms_per_token();
+  // Not measured yet: kept, because pages that turn out not to be needed cost less than a wait that nobody foresaw.
+  return recompute_ms == 0 || recompute_ms > 1e3 * bytes / s.host->disk_bytes_per_s();
+}
+
+template <class F>
+auto or_out_of_memory(F work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return fail(Error::out_of_memory("no memory for a sequence's copy"));
+  }
 }
 
 }  // namespace
@@ -94,9 +59,7 @@ Status Sequence::append_blocking(std::vector<TokenId> ids, CancellationToken can
       if (id < 0 || id >= vocab) return fail(Error::bad_input("token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(vocab)));
     }
     std::vector<float> last;
-    const auto start = std::chrono::steady_clock::now();
-    CORVID_TRY_STATUS(stepper.prefill(s.run, ids, s.host->chunk_tokens(), cancellation, last));
-    s.host->note_prefill(ids.size(), std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    CORVID_TRY_STATUS(prefill(*s.host, stepper, s.run, ids, cancellation, last));
     s.logits = std::move(last);
     return {};
   };
@@ -104,7 +67,7 @@ Status Sequence::append_blocking(std::vector<TokenId> ids, CancellationToken can
 }
 
 Result<std::vector<float>> Sequence::logits() const {
-  if (impl_->logits.empty()) return fail(Error::invalid_argument("an empty sequence has no logits; append tokens first"));
+  if (impl_->logits.empty()) return fail(Error::invalid_argument("the sequence has no logits; append tokens first"));
   return impl_->logits;
 }
 
@@ -115,6 +78,14 @@ Sequence Sequence::fork() const {
   copy->sampler = impl_->sampler;
   if (impl_->constraint) copy->constraint = impl_->constraint->fork();
   return Sequence(std::move(copy));
+}
+
+Result<std::shared_ptr<ModelState>> Sequence::fork_state() const {
+  return or_out_of_memory([&]() -> Result<std::shared_ptr<ModelState>> { return std::make_shared<Sequence>(fork()); });
+}
+
+Result<std::vector<std::byte>> Sequence::save_state() const {
+  return or_out_of_memory([&] { return save({KeepKv::automatic}); });
 }
 
 void Sequence::release() {
@@ -147,37 +118,18 @@ Result<TokenId> Sequence::sample() {
   return token.id;
 }
 
-Result<std::vector<std::byte>> Sequence::save() const {
+Result<std::vector<std::byte>> Sequence::save(SaveOptions options) const {
   const Impl& s = *impl_;
-  const auto& pool = *s.run.pool();
-  const auto& shape = pool.shape();
-  Writer w;
-  w.number(kMagic);
-  w.number(kVersion);
-  w.bytes(s.host->model_identity().data(), s.host->model_identity().size());
-  for (const std::int64_t n : {shape.layers, shape.kv_heads, shape.head_dim, static_cast<std::int64_t>(shape.dtype)}) w.number(n);
-  w.bytes(s.run.ids.data(), s.run.ids.size() * sizeof(TokenId));
-  w.bytes(s.logits.data(), s.logits.size() * sizeof(float));
+  llm::SavedParts parts;
+  parts.identity = s.host->model_identity();
+  parts.tokenizer = s.host->tokenizer_hash();
+  parts.ids = s.run.ids;
   const auto sampler = s.sampler ? s.sampler->save() : std::vector<std::byte>();
-  w.bytes(sampler.data(), sampler.size());
-  w.number<std::uint8_t>(s.constraint ? 1 : 0);
-  if (s.constraint) {
-    const auto constraint = s.constraint->save();
-    w.bytes(constraint.data(), constraint.size());
-  }
-  w.number<std::uint64_t>(static_cast<std::uint64_t>(shape.page_tokens));
-  std::vector<std::byte> side(shape.bytes_per_side());
-  const auto append = [&](std::int64_t layer, bool value, llm::PageId page, const std::vector<Stretch>& stretches) -> Status {
-    CORVID_TRY_STATUS(pool.read(layer, value, page, side));
-    for (const Stretch& stretch : stretches) w.append(side.data() + stretch.offset, stretch.size);
-    return {};
-  };
-  CORVID_TRY_STATUS(each_side(pool, s.run.pages, s.run.ids.size(), append));
-  Sha256 hash;
-  hash.update(w.out);
-  const auto digest = hash.finish();
-  w.append(digest.data(), digest.size());
-  return std::move(w.out);
+  parts.sampler = sampler;
+  if (s.constraint) parts.constraint = s.constraint->save();
+  parts.logits = s.logits;
+  parts.pages = s.run.pages;
+  return llm::write_saved(parts, *s.run.pool(), keeps_kv(s, options.keep_kv));
 }
 
 SequenceCost Sequence::cost() const {
@@ -190,65 +142,61 @@ SequenceCost Sequence::cost() const {
   return cost;
 }
 
-Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::shared_ptr<llm::PagePool> pool, std::int64_t vocab,
-                                  std::span<const std::byte> saved, const ConstraintFactory& constraints) {
-  if (saved.size() < sizeof(Sha256Digest) + 8) return fail(Error::bad_input("too short for a saved sequence").at_offset(saved.size()));
-  const auto body = saved.first(saved.size() - sizeof(Sha256Digest));
-  Sha256 hash;
-  hash.update(body);
-  const auto digest = hash.finish();
-  if (std::memcmp(digest.data(), saved.data() + body.size(), digest.size()) != 0) return fail(Error::bad_input("the saved sequence is damaged: its checksum does not match").at_offset(body.size()));
-  Reader r(body);
-  CORVID_TRY(const auto magic, r.number<std::uint32_t>());
-  if (magic != kMagic) return fail(Error::bad_input("not a saved sequence").at_offset(0));
-  CORVID_TRY(const auto version, r.number<std::uint32_t>());
-  if (version != kVersion) return fail(Error::unsupported("a saved sequence of version " + std::to_string(version) + "; this program reads version " + std::to_string(kVersion)).at_offset(4));
-  CORVID_TRY(const auto identity, r.bytes());
-  if (std::string_view(reinterpret_cast<const char*>(identity.data()), identity.size()) != host->model_identity()) return fail(Error::conflict("the sequence was saved from another model"));
-  const auto& shape = pool->shape();
-  for (const std::int64_t n : {shape.layers, shape.kv_heads, shape.head_dim, static_cast<std::int64_t>(shape.dtype)}) {
-    CORVID_TRY(const auto stored, r.number<std::int64_t>());
-    if (stored != n) return fail(Error::conflict("the sequence was saved with another KV format; load the model with the same precision"));
+Result<RestoredSequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::shared_ptr<llm::PagePool> pool, std::int64_t vocab,
+                                          std::span<const std::byte> bytes, const ConstraintFactory& constraints, bool recompute) {
+  CORVID_TRY(auto saved, llm::read_saved(bytes, !recompute));
+  std::string note;                                   // why the KV is made anew; empty where it is not, or never was kept
+  if (saved.identity != host->model_identity()) {
+    if (!recompute) return fail(Error::conflict("the sequence was saved from another model"));
+    if (!saved.tokenizer) return fail(Error::conflict("the sequence was saved from another model, by a version that did not note its tokenizer"));
+    if (*saved.tokenizer != host->tokenizer_hash()) return fail(Error::conflict("the sequence was saved from another model with another tokenizer: its tokens mean nothing to this one"));
+    note = "it was saved from another model with the same tokenizer";
+  } else if (saved.format != llm::kv_format(pool->shape())) {
+    if (!recompute) return fail(Error::conflict("the sequence was saved with another KV format; load the model with the same precision"));
+    note = "it was saved with another KV format";
+  } else if (!saved.kv_damage.empty()) {
+    note = "the saved sequence " + saved.kv_damage;
   }
-  CORVID_TRY(const auto ids, r.bytes());
-  if (ids.size() % sizeof(TokenId) != 0 || ids.size() / sizeof(TokenId) > host->sequence_limit()) return fail(Error::limit_exceeded("the saved sequence is longer than this engine's context of " + std::to_string(host->sequence_limit()) + " tokens"));
-  CORVID_TRY(const auto logits, r.bytes());
-  if (!logits.empty() && logits.size() != static_cast<std::size_t>(vocab) * sizeof(float)) return fail(Error::bad_input("the saved logits do not fit the vocabulary").at_offset(r.offset()));
-  CORVID_TRY(const auto sampler, r.bytes());
-  CORVID_TRY(const auto constrained, r.number<std::uint8_t>());
-  std::unique_ptr<TokenConstraint> constraint;
-  if (constrained != 0) {
-    CORVID_TRY(const auto state, r.bytes());
-    if (!constraints) return fail(Error::invalid_argument("the sequence was saved under a constraint: give the factory that makes it again").at_key("constraints"));
-    CORVID_TRY(constraint, constraints(state));
+  const std::size_t tokens = saved.ids.size() / sizeof(TokenId);
+  if (tokens > host->sequence_limit()) {
+    return fail(Error::limit_exceeded("the saved sequence has " + std::to_string(tokens) + " tokens; this engine's context holds " + std::to_string(host->sequence_limit())));
   }
-  CORVID_TRY(const auto page_tokens, r.number<std::uint64_t>());
-  if (page_tokens != static_cast<std::uint64_t>(shape.page_tokens)) return fail(Error::conflict("the sequence was saved with another page size"));
-
+  std::vector<TokenId> ids(tokens);
+  if (tokens > 0) std::memcpy(ids.data(), saved.ids.data(), saved.ids.size());
+  for (const TokenId id : ids) {
+    if (id < 0 || id >= vocab) return fail(Error::bad_input("the saved token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(vocab)));
+  }
   auto impl = std::make_shared<Sequence::Impl>(std::move(host), std::move(pool));
-  const std::size_t tokens = ids.size() / sizeof(TokenId);
-  CORVID_TRY_STATUS(impl->run.reserve(tokens));
-  impl->run.ids.resize(tokens);
-  if (tokens > 0) std::memcpy(impl->run.ids.data(), ids.data(), ids.size());
-  impl->logits.resize(logits.size() / sizeof(float));
-  if (!logits.empty()) std::memcpy(impl->logits.data(), logits.data(), logits.size());
-  impl->constraint = std::move(constraint);
-  if (!sampler.empty()) {
-    CORVID_TRY(auto restored, llm::Sampler::restore(sampler));
-    impl->sampler = std::move(restored);
+  if (!saved.sampler.empty()) {
+    CORVID_TRY(auto sampler, llm::Sampler::restore(saved.sampler));
+    CORVID_TRY_STATUS(sampler.set_vocab(vocab));      // models of one tokenizer pad their embeddings differently
+    impl->sampler = std::move(sampler);
   }
-  std::vector<std::byte> side(shape.bytes_per_side());
-  llm::PagePool& pages = *impl->run.pool();
-  const auto fill = [&](std::int64_t layer, bool value, llm::PageId page, const std::vector<Stretch>& stretches) -> Status {
-    for (const Stretch& stretch : stretches) {
-      CORVID_TRY(const auto part, r.take(stretch.size));
-      std::memcpy(side.data() + stretch.offset, part.data(), stretch.size);
+  if (saved.constraint) {
+    if (!constraints) return fail(Error::invalid_argument("the sequence was saved under a constraint: give the factory that makes it again").at_key("constraints"));
+    CORVID_TRY(impl->constraint, constraints(*saved.constraint));
+  }
+  const auto job = [&](llm::Stepper& stepper) -> Status {
+    llm::TokenRun& run = impl->run;
+    if (saved.has_kv && note.empty()) {
+      auto status = run.reserve(tokens);
+      while (!status && status.error().code() == ErrorCode::out_of_memory && impl->host->make_room()) status = run.reserve(tokens);
+      if (status) status = llm::read_kv(saved, *run.pool(), run.pages, tokens, static_cast<std::size_t>(vocab), impl->logits);
+      if (status) {
+        run.ids = std::move(ids);
+        return {};
+      }
+      const auto code = status.error().code();
+      if (!recompute || (code != ErrorCode::bad_input && code != ErrorCode::conflict)) return status;
+      note = status.error().message();
+      run.clear();
     }
-    return pages.write(layer, value, page, side);
+    if (tokens == 0) return {};
+    return prefill(*impl->host, stepper, run, ids, {}, impl->logits);
   };
-  CORVID_TRY_STATUS(each_side(pages, impl->run.pages, tokens, fill));
-  if (r.offset() != body.size()) return fail(Error::bad_input("the saved sequence has bytes behind its end").at_offset(r.offset()));
-  return Sequence(std::move(impl));
+  CORVID_TRY_STATUS(impl->host->on_engine(job));
+  if (!note.empty()) note += ": the KV of its " + std::to_string(tokens) + " tokens was computed again";
+  return RestoredSequence{Sequence(std::move(impl)), std::move(note)};
 }
 
 }  // namespace corvid

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "corvid/base/hash.hpp"
 #include "corvid/llm/sequence.hpp"
 #include "corvid/runtime/runtime.hpp"
 #include "llm/engine/step.hpp"
@@ -27,6 +28,9 @@ class SequenceHost {
   virtual std::size_t chunk_tokens() const = 0;
   virtual double prefill_ms_per_token() const = 0;
   virtual void note_prefill(std::size_t tokens, double ms) = 0;
+  virtual double disk_bytes_per_s() const = 0;
+  virtual const Sha256Digest& tokenizer_hash() = 0;  ///< of all tokens' bytes and roles; computed when first asked for
+  virtual bool make_room() = 0;                    ///< drops a cached prefix; false: there is none. On the engine's thread
 };
 
 }  // namespace corvid::llm
@@ -42,8 +46,8 @@ struct Sequence::Impl {
   std::shared_ptr<TokenConstraint> constraint;
 };
 
-/// Errors: bad_input (damaged, byte offset), conflict (another model or KV format), out_of_memory, invalid_argument (a constraint, but no factory).
-Result<Sequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::shared_ptr<llm::PagePool> pool, std::int64_t vocab,
-                                  std::span<const std::byte> saved, const ConstraintFactory& constraints);
+/// `recompute`: what Engine::restore_or_recompute says; else Engine::restore_sequence.
+Result<RestoredSequence> restore_sequence(std::shared_ptr<llm::SequenceHost> host, std::shared_ptr<llm::PagePool> pool, std::int64_t vocab,
+                                          std::span<const std::byte> bytes, const ConstraintFactory& constraints, bool recompute);
 
 }  // namespace corvid

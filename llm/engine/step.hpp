@@ -18,7 +18,13 @@ class TokenRun {
  public:
   explicit TokenRun(std::shared_ptr<PagePool> pool) : pool_(std::move(pool)) {}
   TokenRun(TokenRun&&) = default;
-  TokenRun& operator=(TokenRun&&) = default;
+  TokenRun& operator=(TokenRun&& other) noexcept {
+    clear();
+    ids = std::move(other.ids);
+    pages = std::move(other.pages);
+    pool_ = std::move(other.pool_);
+    return *this;
+  }
   ~TokenRun() { clear(); }
 
   TokenRun fork() const;                     ///< shares all pages

@@ -6,22 +6,22 @@
 
 namespace corvid {
 
-namespace {
-
-void add(GenerationResult& result, GenerationEvent event) {
-  result.text += event.text;
-  if (event.token) result.token_ids.push_back(*event.token);
+void GenerationResult::add(GenerationEvent event) {
+  text += event.text;
+  if (event.token) token_ids.push_back(*event.token);
   if (event.logprob) {
-    result.logprobs.push_back(*event.logprob);
-    result.top_logprobs.push_back(std::move(event.top_logprobs));
+    logprobs.push_back(*event.logprob);
+    top_logprobs.push_back(std::move(event.top_logprobs));
   }
-  std::move(event.tool_calls.begin(), event.tool_calls.end(), std::back_inserter(result.tool_calls));
+  std::move(event.tool_calls.begin(), event.tool_calls.end(), std::back_inserter(tool_calls));
   if (event.finish_reason) {
-    result.finish_reason = *event.finish_reason;
-    result.usage = event.usage;
-    result.timings = event.timings;
+    finish_reason = *event.finish_reason;
+    usage = event.usage;
+    timings = event.timings;
   }
 }
+
+namespace {
 
 Error no_end() { return Error::internal("the stream ended without a finish reason"); }
 
@@ -35,7 +35,7 @@ Task<GenerationResult> gather(EventStream stream) {
     if (!event) break;
     if (!*event) co_return fail((*event).error());
     finished = finished || (*event)->finish_reason.has_value();
-    add(result, std::move(**event));
+    result.add(std::move(**event));
   }
   if (!finished) co_return fail(no_end());
   co_return result;
@@ -47,7 +47,7 @@ Result<GenerationResult> gather_blocking(EventStream stream) {
   while (auto event = stream.next_blocking()) {
     if (!*event) return fail((*event).error());
     finished = finished || (*event)->finish_reason.has_value();
-    add(result, std::move(**event));
+    result.add(std::move(**event));
   }
   if (!finished) return fail(no_end());
   return result;

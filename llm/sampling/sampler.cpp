@@ -126,6 +126,12 @@ Result<Sampler> Sampler::make(const SamplingParams& params, std::int64_t vocab) 
   return Sampler(params, vocab, 0);
 }
 
+Status Sampler::set_vocab(std::int64_t vocab) {
+  CORVID_TRY_STATUS(validate(params_, vocab));
+  vocab_ = vocab;
+  return {};
+}
+
 void Sampler::penalise(std::span<float> logits, std::span<const TokenId> history) {
   const SamplingParams& p = params_;
   if (p.repetition_penalty == 1.0f && p.presence_penalty == 0.0f && p.frequency_penalty == 0.0f) return;

@@ -46,6 +46,9 @@ class Sampler {
   std::vector<std::byte> save() const;
   static Result<Sampler> restore(std::span<const std::byte> bytes);
 
+  /// Draws from a row of another length from now on. Errors: as validate().
+  Status set_vocab(std::int64_t vocab);
+
   const SamplingParams& params() const noexcept { return params_; }
 
  private:

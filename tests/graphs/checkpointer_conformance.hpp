@@ -13,14 +13,14 @@
 
 namespace corvid::test {
 
-using MakeSaver = std::function<std::shared_ptr<Checkpointer>()>;   ///< a store without anything in it, each time
+using MakeSaver = std::function<std::shared_ptr<Checkpointer>()>;  ///< a store without anything in it, each time
 using MakeQueue = std::function<std::shared_ptr<WorkQueue>()>;
 
-void check_checkpointer(const MakeSaver& make_empty);   ///< all of the parts below
-void check_states(const MakeSaver& make_empty);         ///< commits, histories, chains, pending writes, names
-void check_leases(const MakeSaver& make_empty);         ///< fencing, expiry, commits at once
-void check_questions(const MakeSaver& make_empty);      ///< interrupts, answers, the audit log, the cache
-void check_threads(const MakeSaver& make_empty);        ///< list, delete, copy, prune, export, import, expire
+void check_checkpointer(const MakeSaver& make_empty);  ///< all of the parts below
+void check_states(const MakeSaver& make_empty);        ///< commits, histories, chains, pending writes, names
+void check_leases(const MakeSaver& make_empty);        ///< fencing, expiry, commits at once
+void check_questions(const MakeSaver& make_empty);     ///< interrupts, answers, the audit log, the cache
+void check_threads(const MakeSaver& make_empty);       ///< list, delete, copy, prune, export, import, expire
 
 void check_work_queue(const MakeQueue& make_empty);
 

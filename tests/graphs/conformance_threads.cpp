@@ -107,7 +107,7 @@ void a_copy_is_equal_and_apart(Checkpointer& saver) {
   auto on = commit_of("copy", "", "9999", 21);
   on.blobs[0].base_version = 20;
   REQUIRE(saver.commit(on));
-  CHECK(saver.get("copy", "").value()->blobs.size() == 5);   // 17 whole, 18 to 21 on it
+  CHECK(saver.get("copy", "").value()->blobs.size() == 5);  // 17 whole, 18 to 21 on it
 }
 
 void pruning_keeps_what_is_needed(Checkpointer& saver) {

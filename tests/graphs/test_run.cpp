@@ -157,7 +157,7 @@ TEST_CASE("a node waits for a person, in any number of questions, and refuses an
   REQUIRE(waiting);
   REQUIRE(waiting->status == RunStatus::interrupted);
   REQUIRE(waiting->interrupts.size() == 2);
-  CHECK(compiled->invoke_blocking(runtime, Answer{Json(1)}, on("t")).error().code() == ErrorCode::conflict);
+  CHECK(compiled->invoke_blocking(runtime, Answer(Json(1)), on("t")).error().code() == ErrorCode::conflict);
   Resume wrong;
   wrong.answers[waiting->interrupts[0].id] = "many";
   CHECK(compiled->invoke_blocking(runtime, wrong, on("t")).error().code() == ErrorCode::bad_input);
@@ -168,7 +168,7 @@ TEST_CASE("a node waits for a person, in any number of questions, and refuses an
   CHECK(still->status == RunStatus::interrupted);
   REQUIRE(still->interrupts.size() == 1);
   CHECK(still->interrupts[0].id == waiting->interrupts[0].id);
-  const auto done = compiled->invoke_blocking(runtime, Answer{Json(1)}, on("t"));
+  const auto done = compiled->invoke_blocking(runtime, Answer(Json(1)), on("t"));
   REQUIRE(done);
   CHECK(done->status == RunStatus::done);
   CHECK(done->get(&Counter::x) == 12);
@@ -245,7 +245,7 @@ TEST_CASE("a subgraph asks, and goes on where it asked") {
   const auto waiting = graph->invoke_blocking(runtime, from(1), on("t"));
   REQUIRE(waiting);
   REQUIRE(waiting->interrupts.size() == 1);
-  const auto done = graph->invoke_blocking(runtime, Answer{Json(10)}, on("t"));
+  const auto done = graph->invoke_blocking(runtime, Answer(Json(10)), on("t"));
   REQUIRE(done);
   CHECK(done->status == RunStatus::done);
   CHECK(done->get(&Counter::x) == 13);

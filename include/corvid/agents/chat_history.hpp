@@ -12,7 +12,7 @@
 
 namespace corvid {
 
-struct ThreadInfo {
+struct ChatThread {
   std::string id;
   std::uint64_t messages = 0;
   std::int64_t updated_at = 0;  ///< seconds since 1970
@@ -28,7 +28,7 @@ class ChatHistory {
   Result<std::vector<Message>> load(std::string_view thread);
   /// Appends in one transaction: either the whole turn is kept or nothing.
   Status append(std::string_view thread, const std::vector<Message>& messages);
-  Result<std::vector<ThreadInfo>> list();  ///< most recent first
+  Result<std::vector<ChatThread>> list();  ///< most recent first
   Status remove(std::string_view thread);  ///< errors: not_found
 
  private:

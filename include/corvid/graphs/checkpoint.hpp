@@ -87,8 +87,8 @@ struct AuditRecord {
 /// The right to run a thread. A commit that names an owner who lost the lease is refused.
 struct LeaseChange {
   enum class Kind : std::uint8_t { none, acquire, keep, release };
-  /// acquire takes a free, expired or own lease. keep renews, release gives back: both are refused where the lease is no longer the
-  /// owner's, and go through where it ran out and nobody took it.
+  /// acquire takes a free, expired or own lease. keep renews (a store may wait until an eighth has passed), release gives back: both are
+  /// refused where the lease is no longer the owner's, and go through where it ran out and nobody took it.
   Kind kind = Kind::none;
   std::string owner;                    ///< unique per run of a process; with `none`: empty, or one that must still hold the lease
   std::int64_t ttl_ms = 0;
@@ -128,7 +128,7 @@ struct ListOptions {
 struct ThreadInfo {
   std::string thread_id;
   std::string last_checkpoint_id;       ///< of the root namespace
-  std::int64_t updated_ms = 0;          ///< the greatest created_ms of its checkpoints in any namespace; 0: none yet
+  std::int64_t updated_ms = 0;          ///< created_ms of its newest checkpoint, of all namespaces the greatest; 0: none yet
   std::string lease_owner;              ///< empty: free (or expired)
   std::int64_t lease_expires_ms = 0;
   std::size_t open_interrupts = 0;      ///< without expired ones

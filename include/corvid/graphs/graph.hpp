@@ -112,7 +112,8 @@ class CompiledGraph : public std::enable_shared_from_this<CompiledGraph> {
 
   /// A thread's state; its newest checkpoint unless config names one. Errors: not_found, invalid_argument (no checkpointer).
   Task<StateSnapshot> get_state(Runtime& runtime, RunConfig config) const;
-  Task<std::vector<StateSnapshot>> get_state_history(Runtime& runtime, RunConfig config, ListOptions options = {}) const;   ///< newest first
+  Task<std::vector<StateSnapshot>> get_state_history(Runtime& runtime, RunConfig config) const;   ///< newest first
+  Task<std::vector<StateSnapshot>> get_state_history(Runtime& runtime, RunConfig config, ListOptions options) const;
   /// Writes as if `as_node` had run (empty: the node that ran last, where that is one), and follows its edges. Returns the checkpoint id.
   Task<std::string> update_state(Runtime& runtime, RunConfig config, std::variant<std::vector<ChannelWrite>, Json> update, std::string as_node = {}) const;
   /// A new thread that begins with the state of this one's checkpoint. Errors: not_found, conflict (`to` exists).

@@ -35,7 +35,7 @@ inline constexpr std::string_view END = "__end__";
 struct Send {
   std::string node;
   std::vector<ChannelWrite> argument;
-  Json extra = Json::object();                        ///< names that are no channels; the node reads them with StateView::extra
+  Json extra;                                         ///< null, or an object: names that are no channels are read with StateView::extra
   std::optional<std::chrono::milliseconds> timeout;   ///< in place of the node's own run timeout
 
   Send() = default;
@@ -78,7 +78,7 @@ struct NodeResult {
   /// The state update is the parent graph's: names that this graph may not know.
   NodeResult& parent_update(Json values) & { to_parent = true; parent_values = std::move(values); return *this; }
 
-  Json parent_values = Json::object();
+  Json parent_values;                   ///< null, or an object
   std::optional<Error> error;           ///< of set(): reported when the node returns
 };
 

@@ -44,7 +44,9 @@ class DrainSwitch {
   std::shared_ptr<void> state_;
 };
 
+// RunConfig, Resume and Answer have constructors: g++ 12.2 destroys aggregates that are temporaries of a co_await expression twice.
 struct RunConfig {
+  RunConfig() = default;
   std::string thread_id;                              ///< required with a checkpointer
   std::string checkpoint_id;                          ///< go on from this one, as a fork of the thread's history; empty: the newest
   std::string run_id;                                 ///< empty: drawn
@@ -71,8 +73,17 @@ struct Interrupt {
 };
 
 /// What a run starts with: new input, answers to questions, or neither: go on where the thread stands.
-struct Resume { std::map<std::string, Json> answers; std::string by = "resume"; };   ///< interrupt id → value
-struct Answer { Json value; std::string by = "resume"; };                            ///< to the only open question
+struct Resume {                                       ///< interrupt id → value
+  Resume() = default;
+  explicit Resume(std::map<std::string, Json> to, std::string who = "resume") : answers(std::move(to)), by(std::move(who)) {}
+  std::map<std::string, Json> answers;
+  std::string by = "resume";
+};
+struct Answer {                                       ///< to the only open question
+  explicit Answer(Json with, std::string who = "resume") : value(std::move(with)), by(std::move(who)) {}
+  Json value;
+  std::string by;
+};
 struct Continue {};
 using Input = std::variant<Continue, std::vector<ChannelWrite>, Json, Resume, Answer>;   ///< Json: an object by channel names
 

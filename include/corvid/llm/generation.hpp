@@ -91,6 +91,8 @@ struct GenerationResult {
   FinishReason finish_reason = FinishReason::stop;
   Usage usage;
   GenerationTimings timings;
+
+  void add(GenerationEvent event);           ///< the next one of the stream
 };
 
 }  // namespace corvid
