@@ -66,7 +66,7 @@ std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, R
   return shared;
 }
 
-Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+Task<RunResult> run_unguarded(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
   std::shared_ptr<CommitLine> line;
   if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
   Run run(shared, std::move(graph), std::string(), std::move(line));
@@ -83,6 +83,15 @@ Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::share
   co_return std::move(outcome->result);
 }
 
+Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+  try {
+    auto body = run_unguarded(std::move(graph), std::move(shared), std::move(input));
+    co_return co_await std::move(body);
+  } catch (const std::bad_alloc&) {
+    co_return fail(Error::out_of_memory("no memory left in the run"));
+  }
+}
+
 }  // namespace
 
 Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig config) const {
@@ -91,7 +100,11 @@ Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig c
 }
 
 Result<RunResult> CompiledGraph::invoke_blocking(Runtime& runtime, Input input, RunConfig config) const {
-  return runtime.wait(invoke(runtime, std::move(input), std::move(config)));
+  try {
+    return runtime.wait(invoke(runtime, std::move(input), std::move(config)));
+  } catch (const std::bad_alloc&) {
+    return fail(Error::out_of_memory("no memory left to start the run"));
+  }
 }
 
 // ---- streams

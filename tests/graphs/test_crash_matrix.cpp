@@ -42,7 +42,7 @@ fs::path scratch_root() {
   return fs::is_directory("/dev/shm", none) && ::access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : fs::temp_directory_path();
 }
 
-Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& faults, const std::vector<std::string>& more) {
+Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& faults, const std::vector<std::string>& more, std::atomic<pid_t>* running) {
   constexpr auto kPatience = std::chrono::seconds(60);
   int out[2];
   Ended ended;
@@ -67,6 +67,7 @@ Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& fau
   const int spawned = ::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), envp.data());
   posix_spawn_file_actions_destroy(&actions);
   ::close(out[1]);
+  if (running) running->store(child);
   if (spawned != 0) {
     ::close(out[0]);
     return ended;
@@ -87,6 +88,8 @@ Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& fau
     text.append(piece, static_cast<std::size_t>(n));
   }
   ::close(out[0]);
+  // It must not be killed any more once its number is free for another.
+  if (running) running->store(0);
   int status = 0;
   ::waitpid(child, &status, 0);
   if (WIFEXITED(status)) ended.exit = WEXITSTATUS(status);
@@ -120,11 +123,11 @@ std::int64_t Trial::calls() const {
   return n;
 }
 
-Ended Trial::next(const std::string& mode, Faults faults) {
+Ended Trial::next(const std::string& mode, Faults faults, const std::vector<std::string>& more, std::atomic<pid_t>* child) {
   ++process_;
   faults.with("LD_PRELOAD", CORVID_CRASH_FAULTS).with("FAULT_DIR", dir_.string() + "/").with("FAULT_COUNT", dir_.string() + ".count");
   faults.with("FAULT_NOSYNC", "1").with("CRASH_WORKER_PROCESS", std::to_string(process_));
-  auto ended = run_worker(mode, dir_, faults);
+  auto ended = run_worker(mode, dir_, faults, more, child);
   for (const auto& line : ended.lines) {
     std::istringstream words(line);
     std::string kind, ns, task;
@@ -293,6 +296,17 @@ TEST_CASE("crash matrix: killed before every write and sync", "[crash]") {
   CHECK(totals.fired > totals.cases * 9 / 10);
 }
 
+TEST_CASE("crash matrix: killed before every write and sync while storing lags behind", "[crash]") {
+  const auto calm = undisturbed();
+  Totals totals;
+  each_case("kill, async", points(calm.calls, 30, 10), totals, [&](std::int64_t n, const auto& dir) {
+    Faults faults;
+    faults.with("FAULT_CRASH_AT", std::to_string(n)).with("CRASH_WORKER_ASYNC", "1").with("CRASH_WORKER_INVOKE", "1");
+    return crash_and_go_on(dir, faults, calm.state, totals);
+  });
+  CHECK(totals.fired > 0);
+}
+
 TEST_CASE("crash matrix: power lost, unsynced data discarded", "[crash]") {
   const auto calm = undisturbed();
   Totals totals;
@@ -398,4 +412,56 @@ TEST_CASE("crash matrix: an allocation fails", "[crash]") {
     return fail_and_go_on(dir, faults, false, {"out_of_memory"}, calm.state, totals);
   });
   CHECK(totals.fired > 0);
+}
+
+TEST_CASE("crash matrix: 64 questions, answered in any order by other processes, some of them killed", "[crash]") {
+  constexpr int kQuestions = 64;
+  const int rounds = full() ? 10 : 1;
+  std::size_t processes = 0, killed = 0;
+  const auto begun = std::chrono::steady_clock::now();
+  for (int round = 0; round < rounds; ++round) {
+    Trial trial(scratch_root() / ("corvid-questions-" + std::to_string(::getpid())));
+    std::mt19937 random(static_cast<unsigned>(round) + 9);
+    const std::vector<std::string> count{std::to_string(kQuestions)};
+    const auto asked = trial.next("ask", {}, count);
+    REQUIRE(asked.last("status") == "interrupted");
+    std::map<std::string, int> open;
+    const auto questions = [](const Ended& ended) {
+      std::map<std::string, int> found;
+      for (const auto& line : ended.lines) {
+        std::istringstream words(line);
+        std::string kind, id;
+        int item = 0;
+        if (words >> kind >> id >> item && kind == "question") found.emplace(id, item);
+      }
+      return found;
+    };
+    open = questions(asked);
+    REQUIRE(open.size() == kQuestions);
+    std::vector<std::pair<std::string, int>> order(open.begin(), open.end());
+    std::shuffle(order.begin(), order.end(), random);
+    Ended last;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const std::vector<std::string> reply{order[i].first, "r" + std::to_string(order[i].second)};
+      if (i % 3 == 0) {
+        const auto at = trial.calls() + 1 + static_cast<std::int64_t>(random() % 14);
+        killed += trial.next("reply", Faults().with("FAULT_CRASH_AT", std::to_string(at)), reply).signal == SIGKILL;
+      }
+      const auto replied = trial.next("reply", {}, reply);
+      // The killed one may have got its answer stored; then this one is told so.
+      if (replied.exit != 0) CHECK(replied.last("error").rfind("conflict", 0) == 0);
+      open.erase(order[i].first);
+      if (i % 8 != 7) continue;
+      last = trial.next("collect", {}, count);
+      REQUIRE(last.exit == 0);
+      CHECK(questions(last) == open);
+    }
+    CHECK(last.last("status") == "done");
+    std::string expected = "{\"got\":[";
+    for (int i = 0; i < kQuestions; ++i) expected += (i ? ",\"" : "\"") + std::to_string(i) + "=r" + std::to_string(i) + "\"";
+    CHECK(last.last("final") == expected + "]}");
+    processes += static_cast<std::size_t>(trial.processes());
+  }
+  std::printf("questions: %d rounds of %d, %zu processes, %zu of them killed, %.0f s\n", rounds, kQuestions, processes, killed,
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
 }

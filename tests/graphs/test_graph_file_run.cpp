@@ -61,9 +61,7 @@ edges:
   - START -> a
   - {from: a, route: "[state.next, 'c']", targets: [b, c]}
   - b + c -> d
-  - {from: d, send: {to: e, over: "range(3)", as: n, index: i
-}
-}
+  - {from: d, send: {to: e, over: "range(3)", as: n, index: i}}
   - e -> f -> END
 )");
   CHECK(run(*graph, Json::object())["log"] == Json{7, 11, 22});

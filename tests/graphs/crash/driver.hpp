@@ -1,6 +1,9 @@
 // Starts the crash worker with faults, reads what it says, and judges what is left.
 #pragma once
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -27,7 +30,9 @@ struct Ended {
 };
 
 /// Runs `graph_crash_worker MODE dir more…` to its end.
-Ended run_worker(const std::string& mode, const std::filesystem::path& dir, const Faults& faults, const std::vector<std::string>& more = {});
+/// `child` is its process while it runs.
+Ended run_worker(const std::string& mode, const std::filesystem::path& dir, const Faults& faults, const std::vector<std::string>& more = {},
+                 std::atomic<pid_t>* child = nullptr);
 
 /// One history of a workspace under faults: worker after worker, and what they were promised.
 class Trial {
@@ -38,7 +43,7 @@ class Trial {
   Trial& operator=(const Trial&) = delete;
 
   /// The next process; its promises are noted.
-  Ended next(const std::string& mode, Faults faults);
+  Ended next(const std::string& mode, Faults faults, const std::vector<std::string>& more = {}, std::atomic<pid_t>* child = nullptr);
   /// What was promised and is not so, or was done twice; empty: nothing. `last` is a "finish" that ended well, whose start shows what
   /// had survived; `expected` the final state of an undisturbed run.
   std::vector<std::string> judge(const Ended& last, const std::string& expected);

@@ -5,7 +5,11 @@
 //     finish   the same, answering: approvals with yes, UNKNOWN by what effects.log says
 //     ask N    a graph of N parallel questions; prints them
 //     reply ID VALUE   answers one of them
-//     collect  goes on with that graph and prints its state
+//     collect N  goes on with that graph and prints its state
+//     serve OWNER  takes short runs from a queue until all are finished (PostgreSQL only)
+//     check N  whether N such runs ended well
+//
+// CRASH_WORKER_POSTGRES is a server's address, to be used in place of DIR/w.db; CRASH_WORKER_THREAD the thread.
 //
 // It says on stdout what the store or the API has promised, a line each, before it goes on:
 //   ck NS STEP ID   a checkpoint is stored      w NS TASK   a task's result is stored
@@ -39,7 +43,7 @@ __attribute__((weak)) std::int64_t fault_calls(void);
 
 namespace {
 
-constexpr const char* kThread = "t";
+const char* kThread = "t";
 constexpr int kRounds = 14;
 
 // Without allocation: it is called where memory is out.
@@ -239,6 +243,22 @@ std::shared_ptr<const CompiledGraph> asking(std::shared_ptr<Checkpointer> saver,
   return *graph.compile(std::move(options));
 }
 
+struct Short {
+  Key<int> x{"x"};
+};
+
+std::shared_ptr<const CompiledGraph> short_plan(std::shared_ptr<Checkpointer> saver) {
+  StateGraph<Short> graph;
+  for (const auto* name : {"a", "b", "c"}) {
+    graph.add_node(name, [](const StateOf<Short>& s) { return update(&Short::x, s[&Short::x] + 1); });
+  }
+  graph.add_edge(START, "a").add_edge("a", "b").add_edge("b", "c").add_edge("c", END);
+  CompileOptions options;
+  options.name = "short";
+  options.checkpointer = std::move(saver);
+  return *graph.compile(std::move(options));
+}
+
 int failed(const Error& error) {
   say("error %s %.2000s", std::string(to_string(error.code())).c_str(), error.describe().c_str());
   return 3;
@@ -267,7 +287,65 @@ Result<RunResult> once(const CompiledGraph& graph, Runtime& runtime, Input input
   return events.result_blocking();
 }
 
-int work(const std::string& mode, const std::string& dir, char** more, int more_count) {
+// Run after run until the queue is empty. Each worker has its own name; a dead one's lease must run out before its run goes on.
+int serve(Runtime& runtime, const std::shared_ptr<Checkpointer>& saver, WorkQueue& queue, const std::string& owner) {
+  constexpr int kLease = 300;
+  const auto graph = short_plan(saver);
+  const auto pause = [] { ::usleep(2'000); };
+  while (true) {
+    auto claimed = queue.claim(owner, kLease);
+    if (!claimed) return failed(claimed.error());
+    if (!*claimed) {
+      const auto counts = queue.counts();
+      if (!counts) return failed(counts.error());
+      if (counts->waiting + counts->running == 0) return 0;
+      pause();
+      continue;
+    }
+    const auto& run = (*claimed)->run;
+    RunConfig config;
+    config.thread_id = run.thread_id;
+    config.owner = owner + "/" + run.run_id;
+    config.lease_ttl = std::chrono::milliseconds(kLease);
+    while (true) {
+      const auto stored = saver->list(run.thread_id, "", {.limit = 1});
+      if (!stored) return failed(stored.error());
+      Input input = Continue{};
+      if (stored->empty()) input = Json{{"x", 0}};
+      const auto result = graph->invoke_blocking(runtime, std::move(input), config);
+      if (result) break;
+      // The worker before may have left its lease.
+      if (result.error().code() != ErrorCode::conflict) return failed(result.error());
+      pause();
+      if (auto renewed = queue.renew(run.run_id, owner, kLease); !renewed) break;
+    }
+    const auto finished = queue.finish(run.run_id, owner, "done");
+    if (finished) say("finished %s", run.run_id.c_str());
+    else if (finished.error().code() != ErrorCode::conflict) return failed(finished.error());
+  }
+}
+
+int check(Checkpointer& saver, const std::shared_ptr<Checkpointer>& shared, Runtime& runtime, int count) {
+  const auto graph = short_plan(shared);
+  const auto threads = saver.threads();
+  if (!threads) return failed(threads.error());
+  int right = 0;
+  for (const auto& thread : *threads) {
+    RunConfig config;
+    config.thread_id = thread.thread_id;
+    const auto state = runtime.wait(graph->get_state(runtime, config));
+    if (!state) return failed(state.error());
+    const auto json = state->to_json();
+    const auto history = saver.list(thread.thread_id, "", {});
+    // The input and three steps, each stored once.
+    if (json && (*json)["x"] == 3 && state->next.empty() && history && history->size() == 4) ++right;
+    else say("wrong %s %s, %zu checkpoints", thread.thread_id.c_str(), json ? json->dump().c_str() : "?", history ? history->size() : 0);
+  }
+  say("right %d", right);
+  return right == count ? 0 : 4;
+}
+
+int open_workspace(const std::string& mode, const std::string& dir, std::shared_ptr<Checkpointer>& saver) {
   auto workspace = Workspace::open(dir + "/w.db");
   if (!workspace) return failed(workspace.error());
   if (mode == "finish") {
@@ -286,7 +364,27 @@ int work(const std::string& mode, const std::string& dir, char** more, int more_
   }
   auto store = open_sqlite_store(*workspace);
   if (!store) return failed(store.error());
-  std::shared_ptr<Checkpointer> saver = std::make_shared<Telling>(store->saver);
+  saver = std::make_shared<Telling>(store->saver);
+  return 0;
+}
+
+int work(const std::string& mode, const std::string& dir, char** more, int more_count) {
+  RuntimeOptions options;
+  options.threads = 1;
+  if (std::getenv("CRASH_WORKER_NO_RESERVE")) options.memory_reserve_bytes = 0;
+  Runtime runtime(options);
+  std::shared_ptr<Checkpointer> saver;
+  if (const char* thread = std::getenv("CRASH_WORKER_THREAD")) kThread = thread;
+  if (const char* url = std::getenv("CRASH_WORKER_POSTGRES")) {
+    auto store = open_postgres_store(url);
+    if (!store) return failed(store.error());
+    saver = std::make_shared<Telling>(store->saver);
+    if (mode == "serve") return serve(runtime, store->saver, *store->queue, more[0]);
+    if (mode == "check") return check(*store->saver, store->saver, runtime, std::atoi(more[0]));
+    if (mode == "finish") say("integrity ok");
+  } else if (const int code = open_workspace(mode, dir, saver); code != 0) {
+    return code;
+  }
   if (mode == "finish") {
     const auto spaces = saver->namespaces(kThread);
     if (!spaces) return failed(spaces.error());
@@ -305,9 +403,6 @@ int work(const std::string& mode, const std::string& dir, char** more, int more_
       }
     }
   }
-  RuntimeOptions options;
-  options.threads = 1;
-  Runtime runtime(options);
   RunConfig config;
   config.thread_id = kThread;
   config.owner = "worker";                          // the same after a restart: it need not wait for its own lease to expire
