@@ -4,6 +4,9 @@
 #include <optional>
 #include <utility>
 
+#include "corvid/runtime/tracer.hpp"
+#include "corvid/runtime/tracer_names.hpp"
+
 namespace corvid {
 namespace {
 
@@ -99,14 +102,42 @@ Restorer sequence_restorer(std::shared_ptr<Engine> engine, ConstraintFactory con
   };
 }
 
+namespace {
+
+// "chat MODEL", where the run is traced.
+std::unique_ptr<Span> chat_span(NodeContext& context, std::string_view model) {
+  if (!context.tracer()) return nullptr;
+  auto span = context.tracer()->start(std::string(trace_names::kChat) + " " + std::string(model), context.trace_parent());
+  span->attribute(trace_names::kOperationName, trace_names::kChat);
+  span->attribute(trace_names::kRequestModel, std::string(model));
+  if (!context.thread_id().empty()) span->attribute(trace_names::kConversationId, context.thread_id());
+  return span;
+}
+
+void end_span(std::unique_ptr<Span> span, const Result<GenerationResult>& result) {
+  if (!span) return;
+  if (!result) {
+    span->attribute(trace_names::kErrorType, std::string(to_string(result.error().code())));
+    span->fail(result.error().message());
+    return;
+  }
+  span->attribute(trace_names::kInputTokens, result->usage.prompt_tokens);
+  span->attribute(trace_names::kOutputTokens, result->usage.completion_tokens);
+  span->attribute(trace_names::kFinishReasons, Json::array({std::string(to_string(result->finish_reason))}));
+}
+
+}  // namespace
+
 Task<GenerationResult> continue_in_node(NodeContext& context, Engine& engine, Sequence& sequence, GenerateRequest request) {
   const EitherToken cancellation(context.cancellation(), request.cancellation);
   CORVID_CO_TRY_STATUS(cancellation.check());
   request.cancellation = cancellation.token();
   Rollback rollback(sequence);
+  auto span = chat_span(context, engine.info().name);
   CORVID_CO_TRY(auto stream, engine.continue_sequence(sequence, std::move(request)));
-  CORVID_CO_TRY(auto result, co_await read(context, stream, cancellation));
-  rollback.keep();
+  auto result = co_await read(context, stream, cancellation);
+  end_span(std::move(span), result);
+  if (result) rollback.keep();
   co_return result;
 }
 
@@ -114,8 +145,16 @@ Task<GenerationResult> chat_in_node(NodeContext& context, ChatModel& model, Chat
   const EitherToken cancellation(context.cancellation(), request.cancellation);
   CORVID_CO_TRY_STATUS(cancellation.check());
   request.cancellation = cancellation.token();
-  CORVID_CO_TRY(auto stream, co_await model.chat(std::move(request)));
-  co_return co_await read(context, stream, cancellation);
+  auto span = chat_span(context, model.name());
+  auto stream = co_await model.chat(std::move(request));
+  if (!stream) {
+    Result<GenerationResult> failed = fail(std::move(stream).error());
+    end_span(std::move(span), failed);
+    co_return failed;
+  }
+  auto result = co_await read(context, *stream, cancellation);
+  end_span(std::move(span), result);
+  co_return result;
 }
 
 }  // namespace corvid

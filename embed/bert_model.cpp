@@ -95,7 +95,7 @@ Result<BertShape> read_bert_shape(const ModelFile& file) {
   return shape;
 }
 
-Result<BertModel> BertModel::load(const OpContext& ctx, std::shared_ptr<const ModelFile> file, MemoryBudget& budget) {
+Result<BertModel> BertModel::load(const OpContext& ctx, std::shared_ptr<const ModelFile> file, MemoryBudget& budget, const ProgressSink& progress) {
   BertModel model;
   CORVID_TRY(model.shape_, read_bert_shape(*file));
   const BertShape& s = model.shape_;
@@ -116,6 +116,7 @@ Result<BertModel> BertModel::load(const OpContext& ctx, std::shared_ptr<const Mo
     CORVID_TRY_STATUS(read.dense(at + "output.dense", s.width, s.inner, layer.down));
     CORVID_TRY_STATUS(read.norm(at + "output.LayerNorm", s.width, layer.out_norm));
     model.layers_.push_back(std::move(layer));
+    if (progress) progress({"load", static_cast<std::uint64_t>(i + 1), static_cast<std::uint64_t>(s.layers), file->path().string()});
   }
   return model;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "corvid/base/cancellation.hpp"
+#include "corvid/base/progress.hpp"
 #include "corvid/compute/buffer.hpp"
 #include "corvid/compute/op_context.hpp"
 #include "corvid/compute/ops/activation.hpp"
@@ -35,7 +36,7 @@ struct PackedBatch {
 /// Weights and shape; immutable, any thread.
 class BertModel {
  public:
-  static Result<BertModel> load(const OpContext& ctx, std::shared_ptr<const ModelFile> file, MemoryBudget& budget);
+  static Result<BertModel> load(const OpContext& ctx, std::shared_ptr<const ModelFile> file, MemoryBudget& budget, const ProgressSink& progress);
   const BertShape& shape() const noexcept { return shape_; }
   /// Bytes of scratch that forward() takes for this many rows.
   std::uint64_t scratch_bytes(std::size_t rows) const noexcept;

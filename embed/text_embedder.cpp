@@ -156,7 +156,7 @@ Result<std::shared_ptr<TextEmbedder>> TextEmbedder::load(Runtime& runtime, const
   ctx.pool = &runtime.pool();
   CORVID_TRY(DeviceAccess access, open_device(runtime, options.device));
   ctx.stream = access.stream.get();
-  CORVID_TRY(embed::BertModel model, embed::BertModel::load(ctx, file, *access.memory));
+  CORVID_TRY(embed::BertModel model, embed::BertModel::load(ctx, file, *access.memory, options.progress));
   const auto positions = static_cast<std::uint32_t>(model.shape().positions);
   config.max_tokens = config.max_tokens == 0 ? positions : std::min(config.max_tokens, positions);
   CORVID_TRY(const auto empty, tokenizer->encode(""));
@@ -183,7 +183,6 @@ Result<std::shared_ptr<TextEmbedder>> TextEmbedder::load(Runtime& runtime, const
   std::error_code failed;
   auto absolute = std::filesystem::canonical(folder, failed);
   if (failed) absolute = folder;
-  if (options.progress) options.progress({"load", 1, 1, {}});
   return std::shared_ptr<TextEmbedder>(std::make_shared<BertEmbedder>(runtime, std::move(absolute), options, tokenizer, std::move(model), config,
                                                                       to_hex(digest), empty.size(), std::move(access), std::move(scratch)));
 }

@@ -68,8 +68,8 @@ void examine_devices(std::vector<Finding>& findings) {
     return;
   }
   for (const DeviceInfo& d : *devices) {
-    std::string state = d.name + ", compute capability " + std::to_string(d.compute_major) + "." + std::to_string(d.compute_minor) + ", driver for CUDA " + d.driver + ", " + gigabytes(d.free_bytes) +
-                        " free of " + gigabytes(d.total_bytes) + (d.shares_host_memory ? " shared with the host" : "") + "; would fit:";
+    std::string state = d.name + ", compute capability " + std::to_string(d.compute_major) + "." + std::to_string(d.compute_minor) + ", driver " + (d.driver.empty() ? "" : d.driver + " ") + "for CUDA " + d.driver_cuda + ", " +
+                        gigabytes(d.free_bytes) + " free of " + gigabytes(d.total_bytes) + (d.shares_host_memory ? " shared with the host" : "") + "; would fit:";
     bool any = false;
     for (const Example& example : kExamples) {
       if (example.bytes > d.free_bytes) continue;
@@ -77,7 +77,8 @@ void examine_devices(std::vector<Finding>& findings) {
       any = true;
     }
     if (!any) state += " none of the usual sizes";
-    findings.push_back({to_string(d.device), true, state, {}});
+    const auto opened = Stream::open(d.device);  // CUDA's libraries, and code for this device in this build
+    findings.push_back({to_string(d.device), opened.has_value(), state, opened ? std::string() : opened.error().message()});
   }
 }
 

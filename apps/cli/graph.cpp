@@ -1,13 +1,17 @@
 // corvid graph: graph files checked, drawn and run; threads continued, shown and forked.
 #include <algorithm>
+#include <filesystem>
+#include <map>
 
 #include "apps/cli/graph_access.hpp"
 #include "apps/cli/graph_view.hpp"
 #include "apps/cli/session.hpp"
+#include "corvid/base/hash.hpp"
 #include "corvid/graphs/graph_file.hpp"
 #include "corvid/graphs/threads.hpp"
-#include "corvid/runtime/runtime.hpp"
+#include "corvid/graphs/worker.hpp"
 #include "corvid/runtime/tracer.hpp"
+#include "corvid/runtime/wait.hpp"
 
 namespace corvid::cli {
 namespace {
@@ -26,12 +30,13 @@ class Graph final : public Command {
             "  corvid graph state --thread r1 --json\n"
             "  corvid graph history --thread r1\n"
             "  corvid graph fork --thread r1 --checkpoint ID --to r2\n"
+            "  corvid graph enqueue review.yaml --thread r3 --input '{}' && corvid graph work .\n"
             "  corvid graph diagram review.yaml\n"
             "  corvid graph schema > graph.schema.json"};
   }
   void options(OptionSet& set) override {
-    set.argument("ACTION", action_, true, "validate, run, resume, state, history, fork, delete, export, import, diagram or schema");
-    set.argument("FILE", file_, false, "the graph file (validate, run, resume, diagram), or the exported thread (import)");
+    set.argument("ACTION", action_, true, "validate, run, resume, enqueue, work, state, history, fork, delete, export, import, diagram or schema");
+    set.argument("FILE", file_, false, "the graph file (validate, run, resume, enqueue, diagram), the folder of graph files that a worker may run (work), or the exported thread (import)");
     store_.declare(set);
     model_.declare(set);
     set.text("thread", thread_, "the thread's name; run without one keeps nothing");
@@ -45,6 +50,8 @@ class Graph final : public Command {
     set.integer("recursion-limit", recursion_limit_, 0, 1'000'000'000, "supersteps of the run; 0 is the file's, else 10000");
     set.real("deadline", deadline_, 0, 1e9, "seconds after which the run is stopped; 0 is never");
     set.flag("trace", trace_, "what ran when, as text on standard error");
+    set.flag("until-empty", until_empty_, "work: return when nothing waits and nothing runs");
+    set.real("ttl", ttl_, 0.1, 1e6, "work: seconds after which a silent worker's run goes to another");
     set.integer("limit", limit_, 0, 1'000'000'000, "history: at most so many; 0 is all");
   }
   Status run(Session& session) override {
@@ -60,6 +67,8 @@ class Graph final : public Command {
       }
       return run_graph(session, graph, registry);
     }
+    if (action_ == "enqueue") return enqueue(session);
+    if (action_ == "work") return work_queue(session);
     if (action_ == "state" || action_ == "history" || action_ == "fork" || action_ == "delete" || action_ == "export") {
       if (thread_.empty()) return fail(Error::invalid_argument("graph " + action_ + " needs --thread").at_key("thread"));
     }
@@ -67,7 +76,7 @@ class Graph final : public Command {
     if (action_ == "history") return history(session);
     if (action_ == "fork") return fork(session);
     if (action_ == "delete" || action_ == "export" || action_ == "import") return move_thread(session);
-    return fail(Error::invalid_argument("no action \"" + action_ + "\"; validate, run, resume, state, history, fork, delete, export, import, diagram and schema are known"));
+    return fail(Error::invalid_argument("no action \"" + action_ + "\"; validate, run, resume, enqueue, work, state, history, fork, delete, export, import, diagram and schema are known"));
   }
 
  private:
@@ -220,6 +229,54 @@ class Graph final : public Command {
     return fail(std::move(error));
   }
 
+  // A run for whichever worker takes it. Its graph goes by the file's name.
+  Status enqueue(Session& session) {
+    if (file_.empty() || thread_.empty()) return fail(Error::invalid_argument("graph enqueue needs the graph's FILE and --thread"));
+    CORVID_TRY(const auto registry, graph_nodes(session, model_, store_));
+    CORVID_TRY(const auto graph, GraphFile::load(file_));
+    CORVID_TRY_STATUS(graph.build(registry, compile_options(graph, nullptr)));
+    CORVID_TRY(auto input, read_input(session));
+    CORVID_TRY(const auto store, store_.open_with_queue(true));
+    const Json& state = std::get<Json>(input);
+    QueuedRun run;
+    run.run_id = thread_ + "/" + to_hex(sha256(thread_ + file_ + dump_json(state) + std::to_string(std::chrono::system_clock::now().time_since_epoch().count()))).substr(0, 16);
+    run.thread_id = thread_;
+    run.graph = std::filesystem::path(file_).filename().string();
+    run.input = queued_input(state);
+    CORVID_TRY_STATUS(store.queue->enqueue(run));
+    return session.json ? session.write_json({{"run_id", run.run_id}, {"thread", thread_}}) : session.write_line("queued " + run.run_id);
+  }
+
+  Status work_queue(Session& session) {
+    CORVID_TRY(const auto registry, graph_nodes(session, model_, store_));
+    const std::filesystem::path folder = file_.empty() ? "." : file_;
+    std::error_code failure;
+    if (!std::filesystem::is_directory(folder, failure)) return fail(Error::not_found("graph work needs the folder where the graph files are").at_file(folder.string()));
+    CORVID_TRY(const auto store, store_.open_with_queue(true));
+    auto& runtime = session.runtime(model_.threads);
+    std::map<std::string, std::shared_ptr<const CompiledGraph>> graphs;
+    WorkerOptions options;
+    options.graphs = [&](const std::string& name) -> Result<std::shared_ptr<const CompiledGraph>> {
+      if (name != std::filesystem::path(name).filename().string()) return fail(Error::invalid_argument("a queued run names its graph by the file's name alone").at_key(name));
+      auto& slot = graphs[name];
+      if (slot) return slot;
+      CORVID_TRY(const auto graph, GraphFile::load(folder / name));
+      CompileOptions compile = compile_options(graph, store.saver);
+      CORVID_TRY(compile.tracer, tracer_from_environment(runtime));
+      CORVID_TRY(slot, graph.build(registry, std::move(compile)));
+      return slot;
+    };
+    options.ttl = std::chrono::milliseconds(static_cast<std::int64_t>(ttl_ * 1000));
+    options.until_empty = until_empty_;
+    options.cancellation = session.cancellation();
+    options.on_finished = [&](const QueuedRun& run, const Result<RunResult>& result) {
+      session.note(run.run_id + ": " + (result ? std::string(to_string(result->status)) : "failed: " + result.error().describe()));
+    };
+    CORVID_TRY(const auto report, runtime.wait(work(runtime, *store.queue, std::move(options))));
+    if (session.json) return session.write_json({{"done", report.done}, {"interrupted", report.interrupted}, {"failed", report.failed}, {"taken_over", report.taken_over}});
+    return session.write_line(std::to_string(report.done) + " done, " + std::to_string(report.interrupted) + " interrupted, " + std::to_string(report.failed) + " failed, " + std::to_string(report.taken_over) + " taken over");
+  }
+
   Status state(Session& session) {
     CORVID_TRY(const auto saver, store_.open(false));
     CORVID_TRY(const auto state, read_thread(*saver, thread_, checkpoint_));
@@ -289,8 +346,8 @@ class Graph final : public Command {
   std::string action_, file_, thread_, checkpoint_, to_, input_ = "{}", by_ = "cli", stream_, durability_;
   std::vector<std::string> answers_;
   std::int64_t recursion_limit_ = 0, limit_ = 0;
-  double deadline_ = 0;
-  bool trace_ = false;
+  double deadline_ = 0, ttl_ = 30;
+  bool trace_ = false, until_empty_ = false;
   GraphStoreOptions store_;
   ChatModelOptions model_;
 };

@@ -14,11 +14,11 @@ void GraphStoreOptions::declare(OptionSet& set) {
   set.text("encryption-key", encryption_key, "a file of 32 bytes (or 64 hexadecimal digits): everything stored is encrypted with it");
 }
 
-Result<std::shared_ptr<Checkpointer>> GraphStoreOptions::open(bool create) const {
-  std::shared_ptr<Checkpointer> saver;
+Result<SqliteStore> GraphStoreOptions::open_with_queue(bool create) const {
+  SqliteStore store;
   if (!postgres.empty()) {
-    CORVID_TRY(auto store, open_postgres_store(postgres));
-    saver = std::move(store.saver);
+    CORVID_TRY(auto opened, open_postgres_store(postgres));
+    store = {std::move(opened.saver), std::move(opened.queue)};
   } else {
     std::error_code failure;
     if (!create && !std::filesystem::exists(workspace, failure)) {
@@ -27,12 +27,17 @@ Result<std::shared_ptr<Checkpointer>> GraphStoreOptions::open(bool create) const
     WorkspaceOptions options;
     options.create = create;
     CORVID_TRY(auto opened, Workspace::open(workspace, options));
-    CORVID_TRY(auto store, open_sqlite_store(std::move(opened)));
-    saver = std::move(store.saver);
+    CORVID_TRY(store, open_sqlite_store(std::move(opened)));
   }
-  if (encryption_key.empty()) return saver;
+  if (encryption_key.empty()) return store;
   CORVID_TRY(const auto key, read_encryption_key(encryption_key));
-  return encrypt(std::move(saver), key);
+  store.saver = encrypt(std::move(store.saver), key);
+  return store;
+}
+
+Result<std::shared_ptr<Checkpointer>> GraphStoreOptions::open(bool create) const {
+  CORVID_TRY(auto store, open_with_queue(create));
+  return std::move(store.saver);
 }
 
 Json interrupts_json(const std::vector<Interrupt>& interrupts) {

@@ -20,6 +20,8 @@ struct GraphStoreOptions {
   void declare(OptionSet& set);
   /// Errors: not_found where the workspace does not exist and `create` is false; as the stores'.
   Result<std::shared_ptr<Checkpointer>> open(bool create) const;
+  /// With the queue of runs beside it.
+  Result<SqliteStore> open_with_queue(bool create) const;
 };
 
 /// The library's node types, and exec, prompt, llm and retrieve. Models and collections are loaded when a node first runs.

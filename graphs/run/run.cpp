@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "corvid/graphs/approvals.hpp"
+#include "corvid/runtime/tracer_names.hpp"
 #include "graphs/persist/codec.hpp"
 
 namespace corvid {
@@ -49,9 +50,9 @@ Task<RunOutcome> Run::start(Input input) {
   }
   if (shared_->tracer) {
     span_ = shared_->tracer->start("invoke_workflow " + g_.options.name, shared_->config.trace_parent);
-    span_->attribute("gen_ai.operation.name", "invoke_workflow");
-    span_->attribute("gen_ai.workflow.name", g_.options.name);
-    if (!shared_->config.thread_id.empty()) span_->attribute("gen_ai.conversation.id", shared_->config.thread_id);
+    span_->attribute(trace_names::kOperationName, trace_names::kInvokeWorkflow);
+    span_->attribute(trace_names::kAgentName, g_.options.name);
+    if (!shared_->config.thread_id.empty()) span_->attribute(trace_names::kConversationId, shared_->config.thread_id);
   }
   Status begun;
   if (light()) begun = begin_lightly(input);
@@ -70,7 +71,7 @@ Task<RunOutcome> Run::start(Input input) {
   }
   co_await flush_events();
   if (span_ && !ended) {
-    span_->attribute("error.type", std::string(to_string(ended.error().code())));
+    span_->attribute(trace_names::kErrorType, std::string(to_string(ended.error().code())));
     span_->fail(ended.error().message());
   }
   span_.reset();

@@ -25,7 +25,8 @@ struct RunShared {
   Runtime& runtime;
   RunConfig config;
   bool cancellable = false;                         // the caller gave a token, or may call cancel()
-  bool on_pool = false;                             // the run's loop is on the blocking pool, where it may call the saver itself
+  bool saver_blocks = false;
+  bool loop_blocks = false;                         // the loop is on a thread that may wait: it calls the saver itself
   std::shared_ptr<Checkpointer> saver;
   std::shared_ptr<Tracer> tracer;
   std::chrono::steady_clock::time_point started{};  // set where there are events

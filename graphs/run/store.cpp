@@ -87,7 +87,7 @@ boost::asio::awaitable<Status> CommitLine::finish() {
 }
 
 Task<void> Run::call_saver(std::function<Status(Checkpointer&)> call) {
-  if (shared_->on_pool || !shared_->saver->blocks()) co_return call(*shared_->saver);
+  if (shared_->loop_blocks || !shared_->saver->blocks()) co_return call(*shared_->saver);
   auto job = [saver = shared_->saver, call = std::move(call)]() -> Status { return call(*saver); };
   co_return co_await offload(shared_->runtime, std::move(job));
 }
@@ -130,7 +130,7 @@ Task<void> Run::store_now(Commit commit) {
     }
   }
   const auto kind = commit.lease.kind;
-  if (shared_->on_pool || !shared_->saver->blocks()) {
+  if (shared_->loop_blocks || !shared_->saver->blocks()) {
     CORVID_CO_TRY_STATUS(shared_->saver->commit(commit));
   } else {
     auto job = [saver = shared_->saver, &commit]() -> Status { return saver->commit(commit); };

@@ -107,6 +107,7 @@ class TaskRun final : public NodeContext, public std::enable_shared_from_this<Ta
   void emit_message(Json token) override { push(StreamMode::messages, std::move(token)); }
   Result<Json> interrupt(Json value, const InterruptOptions& options) override;
   Result<Json> interrupt_decision(Json value, const InterruptOptions& options) override;
+  Tracer* tracer() const noexcept override { return shared_->tracer.get(); }
   const std::string& trace_parent() const noexcept override;
 
  private:

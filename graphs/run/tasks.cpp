@@ -11,6 +11,7 @@
 
 #include "corvid/base/hash.hpp"
 #include "corvid/runtime/offload.hpp"
+#include "corvid/runtime/tracer_names.hpp"
 #include "graphs/persist/codec.hpp"
 #include "graphs/run/run.hpp"
 
@@ -118,9 +119,9 @@ Status Run::launch(Active& active) {
   if (active.attempt == 1) task_started_event(task);
   if (shared_->tracer) {
     task.span = shared_->tracer->start("node " + task.node(), span_ ? std::string_view(span_->traceparent()) : std::string_view(shared_->config.trace_parent));
-    task.span->attribute("corvid.graph.node", task.node());
-    task.span->attribute("corvid.graph.step", task.step());
-    task.span->attribute("corvid.graph.attempt", active.attempt);
+    task.span->attribute(trace_names::kNode, task.node());
+    task.span->attribute(trace_names::kStep, task.step());
+    task.span->attribute(trace_names::kAttempt, active.attempt);
   }
   auto self = active.task;
   auto completions = completions_;
@@ -140,7 +141,7 @@ Status Run::launch(Active& active) {
         completions->push({self, fail(error_of(std::current_exception())), std::nullopt});
       }
     };
-    if (shared_->on_pool) boost::asio::co_spawn(shared_->runtime.blocking_pool(), std::move(body), std::move(done));
+    if (shared_->saver_blocks) boost::asio::co_spawn(shared_->runtime.blocking_pool(), std::move(body), std::move(done));
     else boost::asio::co_spawn(io, std::move(body), std::move(done));
   } else if (def.coroutine) {
     auto done = [self, completions](std::exception_ptr thrown, Result<NodeResult> result) {
@@ -202,7 +203,7 @@ void Run::finish_task(Active& active) {
   TaskRun& task = *active.task;
   if (task.span) {
     if (task.error && task.status == TaskState::failed) {
-      task.span->attribute("error.type", std::string(to_string(task.error->code())));
+      task.span->attribute(trace_names::kErrorType, std::string(to_string(task.error->code())));
       task.span->fail(task.error->message());
     }
     if (task.status == TaskState::interrupted) task.span->event("interrupted");

@@ -59,6 +59,7 @@ class Stepper {
   /// Appends `ids` in chunks; leaves the last row of logits in `last`.
   Status prefill(TokenRun& run, std::span<const TokenId> ids, std::size_t chunk, const CancellationToken& cancellation, std::vector<float>& last);
   const LlmConfig& config() const { return decoder_->config(); }
+  std::uint64_t replayed_steps() const { return decoder_->replayed_steps(); }
 
  private:
   OpContext ctx_;

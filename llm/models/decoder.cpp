@@ -205,6 +205,7 @@ Status Decoder::forward(const OpContext& ctx, const StepBatch& batch, const Page
         step.graph = std::move(*graph);
       }
       CORVID_TRY_STATUS(ctx.stream->launch(*step.graph));
+      ++replayed_steps_;
     }
     return download(ctx, logits.data(), logits_.data(), logits.size() * sizeof(float));
   }

@@ -46,6 +46,8 @@ class Decoder {
   const LlmConfig& config() const noexcept { return config_; }
   /// Stored bytes of the weights that every step reads: all but an embedding table that is not the output matrix too.
   std::uint64_t step_bytes() const noexcept;
+  /// Steps that were queued as a recorded graph.
+  std::uint64_t replayed_steps() const noexcept { return replayed_steps_; }
 
  private:
   struct Layer {
@@ -81,6 +83,7 @@ class Decoder {
   std::vector<std::int32_t> staged_;
   std::map<std::int64_t, Recorded> recorded_;
   const PagePool* recorded_pages_ = nullptr;
+  std::uint64_t replayed_steps_ = 0;
 };
 
 }  // namespace corvid::llm

@@ -7,6 +7,7 @@ namespace corvid {
 
 struct MemoryBudget::State {
   std::uint64_t limit = 0;
+  std::string advice;
   mutable std::mutex mutex;
   std::uint64_t used = 0;
   std::map<std::string, std::uint64_t, std::less<>> owners;
@@ -21,7 +22,7 @@ struct MemoryBudget::State {
       }
       return fail(Error::out_of_memory(owner + " needs " + std::to_string(after - before) + " more bytes; the budget is " +
                                        std::to_string(limit) + " bytes, of which " + std::to_string(used) + " are held (" + held +
-                                       "). Raise RuntimeOptions::memory_budget_bytes, or take a smaller model or context"));
+                                       "). " + advice + ", or take a smaller model or context"));
     }
     used = used - before + after;
     owners[owner] += after - before;  // modular, so shrinking works too
@@ -59,7 +60,10 @@ Status Reservation::resize(std::uint64_t bytes) {
   return {};
 }
 
-MemoryBudget::MemoryBudget(std::uint64_t limit_bytes) : state_(std::make_shared<State>()) { state_->limit = limit_bytes; }
+MemoryBudget::MemoryBudget(std::uint64_t limit_bytes, std::string advice) : state_(std::make_shared<State>()) {
+  state_->limit = limit_bytes;
+  state_->advice = std::move(advice);
+}
 
 Result<Reservation> MemoryBudget::reserve(std::uint64_t bytes, std::string_view owner) {
   Reservation reservation;

@@ -8,7 +8,7 @@
 namespace corvid {
 namespace {
 
-std::mutex mutex;                              // of the three below
+std::mutex mutex;  // of the three below
 int users = 0;
 std::size_t size = 0;
 std::new_handler before = nullptr;
@@ -19,7 +19,7 @@ std::atomic<void*> block{nullptr};
 void give_back() {
   if (void* held = block.exchange(nullptr)) {
     std::free(held);
-    return;                                    // operator new tries again
+    return;  // operator new tries again
   }
   if (before) return before();
   throw std::bad_alloc();

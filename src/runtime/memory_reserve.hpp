@@ -10,12 +10,12 @@ namespace corvid {
 
 class MemoryReserve {
  public:
-  explicit MemoryReserve(std::size_t bytes);   // 0: takes no part
+  explicit MemoryReserve(std::size_t bytes);  // 0: takes no part
   ~MemoryReserve();
   MemoryReserve(const MemoryReserve&) = delete;
   MemoryReserve& operator=(const MemoryReserve&) = delete;
 
-  static bool whole() noexcept;                // there, or there again; true where none is kept
+  static bool whole() noexcept;  // there, or there again; true where none is kept
 
  private:
   bool takes_part_;

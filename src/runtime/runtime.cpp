@@ -68,7 +68,8 @@ boost::asio::thread_pool& Runtime::blocking_pool() noexcept { return state_->blo
 MemoryBudget& Runtime::memory() noexcept { return state_->memory; }
 MemoryBudget& Runtime::device_memory(int index, std::uint64_t free_bytes) {
   std::lock_guard lock(state_->devices_mutex);
-  return state_->devices.try_emplace(index, state_->device_limit != 0 ? state_->device_limit : free_bytes).first->second;
+  const std::uint64_t limit = state_->device_limit;
+  return state_->devices.try_emplace(index, limit != 0 ? limit : free_bytes, limit != 0 ? "Raise RuntimeOptions::device_memory_budget_bytes" : "Free memory of the device, which other programs may hold").first->second;
 }
 Metrics& Runtime::metrics() noexcept { return state_->metrics; }
 bool Runtime::memory_reserve_whole() noexcept { return MemoryReserve::whole(); }

@@ -111,6 +111,34 @@ double worst(const std::vector<float>& a, const std::vector<float>& reference) {
   return top / (std::sqrt(square / double(std::max<std::size_t>(a.size(), 1))) + 1e-30);
 }
 
+// y = x · Wᵀ with a bias, and added to y, for each number of rows and both precisions.
+void check_linear(Gpu& gpu, DType dtype, std::int64_t rows, std::int64_t cols, std::initializer_list<std::int64_t> batches) {
+  const auto bytes = gpu.stored(dtype, rows, cols);
+  const Weight expected_w = gpu.prepare(gpu.reference(), dtype, rows, cols, bytes);
+  const auto bias = gpu.floats(rows);
+  const Weight host_bias = gpu.vector(gpu.reference(), bias);
+  for (Precision precision : {Precision::f32, Precision::fast}) {
+    const OpContext ctx = gpu.context(precision);
+    const Weight w = gpu.prepare(ctx, dtype, rows, cols, bytes), device_bias = gpu.vector(ctx, bias);
+    REQUIRE(gpu.stream->plan(256, gpu.budget));
+    for (std::int64_t n : batches) {
+      INFO(traits(dtype).name << " [" << rows << ", " << cols << "] × " << n << (precision == Precision::fast ? " fast" : " f32"));
+      const auto x = gpu.floats(n * (cols + 4)), start = gpu.floats(n * rows);
+      ConstTensorView host_x(x.data(), DType::f32, {n, cols}), device_x = gpu.put(x, {n, cols + 4});
+      host_x.strides[0] = device_x.strides[0] = cols + 4;
+      device_x.shape[1] = cols;
+      for (bool accumulate : {false, true}) {
+        auto expected = start;
+        REQUIRE(ops::linear(gpu.reference(), host_x, expected_w, accumulate ? Weight() : host_bias, host(expected, {n, rows}), accumulate));
+        const TensorView y = gpu.put(start, {n, rows});
+        REQUIRE(ops::linear(ctx, device_x, w, accumulate ? Weight() : device_bias, y, accumulate));
+        if (n > 0) CHECK(worst(gpu.get(y), expected) < (precision == Precision::f32 ? 2e-5 : 3e-2));
+      }
+      gpu.kept.clear();
+    }
+  }
+}
+
 }  // namespace
 
 TEST_CASE("cuda: linear agrees with its reference for every dtype, precision and number of rows", "[cuda]") {
@@ -120,32 +148,18 @@ TEST_CASE("cuda: linear agrees with its reference for every dtype, precision and
     Gpu gpu(*device);
     const bool super = traits(dtype).block_elements == 256;
     for (std::int64_t cols : is_quantised(dtype) ? std::vector<std::int64_t>{super ? 256 : 32, super ? 768 : 224} : std::vector<std::int64_t>{1, 173, 256}) {
-      for (std::int64_t rows : {1, 37, 136}) {
-        const auto bytes = gpu.stored(dtype, rows, cols);
-        const Weight expected_w = gpu.prepare(gpu.reference(), dtype, rows, cols, bytes);
-        const auto bias = gpu.floats(rows);
-        const Weight host_bias = gpu.vector(gpu.reference(), bias);
-        for (Precision precision : {Precision::f32, Precision::fast}) {
-          const OpContext ctx = gpu.context(precision);
-          const Weight w = gpu.prepare(ctx, dtype, rows, cols, bytes), device_bias = gpu.vector(ctx, bias);
-          REQUIRE(gpu.stream->plan(256, gpu.budget));
-          for (std::int64_t n : {0, 1, 3, 5, 16, 17, 64, 65, 131}) {
-            INFO(traits(dtype).name << " [" << rows << ", " << cols << "] × " << n << (precision == Precision::fast ? " fast" : " f32"));
-            const auto x = gpu.floats(n * (cols + 4)), start = gpu.floats(n * rows);
-            ConstTensorView host_x(x.data(), DType::f32, {n, cols}), device_x = gpu.put(x, {n, cols + 4});
-            host_x.strides[0] = device_x.strides[0] = cols + 4;
-            device_x.shape[1] = cols;
-            for (bool accumulate : {false, true}) {
-              auto expected = start;
-              REQUIRE(ops::linear(gpu.reference(), host_x, expected_w, accumulate ? Weight() : host_bias, host(expected, {n, rows}), accumulate));
-              const TensorView y = gpu.put(start, {n, rows});
-              REQUIRE(ops::linear(ctx, device_x, w, accumulate ? Weight() : device_bias, y, accumulate));
-              if (n > 0) CHECK(worst(gpu.get(y), expected) < (precision == Precision::f32 ? 2e-5 : 3e-2));
-            }
-            gpu.kept.clear();
-          }
-        }
-      }
+      for (std::int64_t rows : {1, 37, 136}) check_linear(gpu, dtype, rows, cols, {0, 1, 3, 5, 16, 17, 64, 65, 131});
+    }
+  }
+}
+
+TEST_CASE("cuda: long rows, whose products several warps share", "[cuda]") {
+  const auto device = test::cuda_device();
+  if (!device) return;
+  for (DType dtype : kMatrixTypes) {
+    Gpu gpu(*device);
+    for (std::int64_t cols : is_quantised(dtype) ? std::vector<std::int64_t>{traits(dtype).block_elements == 256 ? 4352 : 4128} : std::vector<std::int64_t>{4096, 4099}) {
+      check_linear(gpu, dtype, 37, cols, {1, 3, 16});
     }
   }
 }
@@ -155,19 +169,23 @@ TEST_CASE("cuda: embedding and gather_rows", "[cuda]") {
   if (!device) return;
   Gpu gpu(*device);
   for (DType dtype : kMatrixTypes) {
-    const std::int64_t cols = 512, rows = 9;
-    const auto bytes = gpu.stored(dtype, rows, cols);
-    const std::vector<std::int32_t> ids{8, 0, 3, 3};
-    const Weight expected_table = gpu.prepare(gpu.reference(), dtype, rows, cols, bytes, WeightUse::lookup);
-    const Weight table = gpu.prepare(gpu.context(Precision::f32), dtype, rows, cols, bytes, WeightUse::lookup);
-    const auto start = gpu.floats(4 * cols);
-    for (bool accumulate : {false, true}) {
-      INFO(traits(dtype).name);
-      auto expected = start;
-      REQUIRE(ops::embedding(gpu.reference(), host(ids, {4}), expected_table, 1.5f, host(expected, {4, cols}), accumulate));
-      const TensorView y = gpu.put(start, {4, cols});
-      REQUIRE(ops::embedding(gpu.context(), gpu.put(ids, {4}), table, 1.5f, y, accumulate));
-      CHECK(worst(gpu.get(y), expected) < 1e-6);
+    for (std::int64_t cols : is_quantised(dtype) ? std::vector<std::int64_t>{traits(dtype).block_elements, 512} : std::vector<std::int64_t>{1, 131, 512}) {
+      const std::int64_t rows = 9;
+      const auto bytes = gpu.stored(dtype, rows, cols);
+      const Weight expected_table = gpu.prepare(gpu.reference(), dtype, rows, cols, bytes, WeightUse::lookup);
+      const Weight table = gpu.prepare(gpu.context(Precision::f32), dtype, rows, cols, bytes, WeightUse::lookup);
+      for (const auto& ids : std::vector<std::vector<std::int32_t>>{{8, 0, 3, 3}, {7}}) {
+        const auto n = static_cast<std::int64_t>(ids.size());
+        const auto start = gpu.floats(n * cols);
+        for (bool accumulate : {false, true}) {
+          INFO(traits(dtype).name << " of " << cols);
+          auto expected = start;
+          REQUIRE(ops::embedding(gpu.reference(), host(ids, {n}), expected_table, 1.5f, host(expected, {n, cols}), accumulate));
+          const TensorView y = gpu.put(start, {n, cols});
+          REQUIRE(ops::embedding(gpu.context(), gpu.put(ids, {n}), table, 1.5f, y, accumulate));
+          CHECK(worst(gpu.get(y), expected) < 1e-6);
+        }
+      }
     }
   }
   const auto x = gpu.floats(7 * 131);
@@ -184,7 +202,7 @@ TEST_CASE("cuda: norms, activations, rope and pooling", "[cuda]") {
   if (!device) return;
   Gpu gpu(*device);
   const OpContext ctx = gpu.context(), reference = gpu.reference();
-  for (std::int64_t d : {1, 7, 64, 131, 640, 4096}) {
+  for (std::int64_t d : {1, 7, 64, 131, 384, 385, 640, 1024, 1025, 4096}) {
     for (std::int64_t n : {1, 5, 70000}) {
       if (n * d > 10'000'000) continue;
       INFO("width " << d << ", " << n << " rows");
@@ -250,6 +268,15 @@ TEST_CASE("cuda: norms, activations, rope and pooling", "[cuda]") {
       REQUIRE(ops::rope(gpu.context(), on_device, gpu.put(positions, {4}), y));
       CHECK(worst(gpu.get(y), expected) < 1e-5);
     }
+  }
+  // A norm of each head, in place, as in models that normalise queries and keys.
+  for (std::int64_t tokens : {1, 5, 131}) {
+    const auto x = gpu.floats(tokens * 3 * 64), gain = gpu.floats(64);
+    auto expected = x;
+    REQUIRE(ops::rms_norm(reference, host(x, {tokens, 3, 64}), gpu.vector(reference, gain), 1e-6f, host(expected, {tokens, 3, 64})));
+    const TensorView y = gpu.put(x, {tokens, 3, 64});
+    REQUIRE(ops::rms_norm(ctx, y, gpu.vector(ctx, gain), 1e-6f, y));
+    CHECK(worst(gpu.get(y), expected) < 1e-5);
   }
   const TensorView zero = gpu.put(std::vector<float>(8, 0.0f), {2, 4});
   REQUIRE(ops::l2_normalise(gpu.context(), zero));
@@ -360,6 +387,41 @@ TEST_CASE("cuda: attention over long pieces that continue a sequence, with windo
       }
     }
   }
+}
+
+TEST_CASE("cuda: batches of no rows queue nothing and are no error", "[cuda]") {
+  const auto device = test::cuda_device();
+  if (!device) return;
+  Gpu gpu(*device);
+  const OpContext ctx = gpu.context();
+  const std::int64_t d = 64;
+  const auto rows = [&](std::initializer_list<std::int64_t> shape) { return TensorView(nullptr, DType::f32, shape, *device); };
+  const TensorView none = rows({0, d}), none3 = rows({0, 2, d}), no_ids(nullptr, DType::i32, {0}, *device);
+  const Weight matrix = gpu.prepare(ctx, DType::f16, d, d, gpu.stored(DType::f16, d, d)), gain = gpu.vector(ctx, gpu.floats(d));
+  CHECK(ops::linear(ctx, none, matrix, gain, none));
+  CHECK(ops::embedding(ctx, no_ids, matrix, 1, none));
+  CHECK(ops::gather_rows(ctx, no_ids, gpu.put(gpu.floats(2 * d), {2, d}), none));
+  CHECK(ops::rms_norm(ctx, none, gain, 1e-5f, none));
+  CHECK(ops::layer_norm(ctx, none, gain, gain, 1e-5f, none));
+  CHECK(ops::add(ctx, none, none));
+  CHECK(ops::gated_activation(ctx, ops::Activation::silu, none, none, none));
+  CHECK(ops::activation(ctx, ops::Activation::gelu_erf, none, none));
+  ops::RopeParams rope;
+  rope.dims = 64;
+  CHECK(ops::rope(ctx, rope, no_ids, none3));
+  const TensorView one = gpu.put(std::vector<std::int32_t>{0}, {1});
+  CHECK(ops::pool_rows(ctx, ops::Pooling::mean, one, none, none));
+  CHECK(ops::l2_normalise(ctx, none));
+  const TensorView k = gpu.put(gpu.floats(2 * 2 * 16 * d), {2, 2, 16, d}), v = gpu.put(gpu.floats(2 * 2 * 16 * d), {2, 2, 16, d});
+  const auto before = gpu.get(k);
+  const ops::RaggedRows ragged{one, no_ids, TensorView(nullptr, DType::i32, {0, 1}, *device)};
+  CHECK(ops::kv_append(ctx, ragged, none3, none3, {k, v}));
+  ops::AttentionParams attention;
+  attention.scale = 1;
+  CHECK(ops::paged_attention(ctx, attention, ragged, none3, {k, v}, none3));
+  CHECK(ops::encoder_attention(ctx, 1, one, none3, none3, none3, none3));
+  CHECK(gpu.stream->wait());
+  CHECK(gpu.get(k) == before);
 }
 
 TEST_CASE("cuda: what is not there is a typed error, and memory is given back", "[cuda]") {

@@ -1,5 +1,6 @@
 // Encoders on a CUDA device: tiny ones as sentence-transformers computes them, MiniLM against the CPU in f32.
 #include <cmath>
+#include <cstdlib>
 #include <string_view>
 
 #include "corvid/embed/text_embedder.hpp"
@@ -76,4 +77,42 @@ TEST_CASE("cuda: MiniLM against the CPU in f32", "[cuda]") {
     REQUIRE(result);
     CHECK(lowest_cosine(result->values, reference->values.data(), 384) >= 0.9999);
   }
+}
+
+TEST_CASE("cuda: an encoder's allocation that fails is a typed error, what runs goes on, nothing leaks", "[cuda]") {
+  const auto device = cuda_device();
+  if (!device) return;
+  const TinyModels models;
+  Runtime runtime;
+  const auto used = [&] { return runtime.device_memory(device->index, 0).used_bytes(); };
+  TempDir folder;
+  models.write_encoder(models.encoders()[0], folder.path());
+  const auto texts = models.texts();
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  {
+    const auto running = load(runtime, folder.path(), *device, Precision::fast);
+    const auto expected = running->embed(views);
+    REQUIRE(expected);
+    const std::uint64_t held = used();
+    for (int at = 0;; ++at) {
+      REQUIRE(at < 1000);
+      ::setenv("CORVID_TEST_FAIL_DEVICE_ALLOCATION", std::to_string(at).c_str(), 1);
+      EmbedderOptions options;
+      options.device = *device;
+      auto embedder = TextEmbedder::load(runtime, folder.path(), options);
+      ::unsetenv("CORVID_TEST_FAIL_DEVICE_ALLOCATION");
+      INFO("allocation " << at);
+      if (embedder) {  // all of a load's allocations; the next one would fail, and no batch makes one
+        CHECK(at > 12);
+        CHECK((*embedder)->embed(views));
+        break;
+      }
+      CHECK(embedder.error().code() == ErrorCode::out_of_memory);
+      CHECK(used() == held);
+      const auto again = running->embed(views);
+      REQUIRE(again);
+      CHECK(again->values == expected->values);
+    }
+  }
+  CHECK(used() == 0);
 }

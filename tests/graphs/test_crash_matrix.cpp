@@ -42,7 +42,8 @@ fs::path scratch_root() {
   return fs::is_directory("/dev/shm", none) && ::access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : fs::temp_directory_path();
 }
 
-Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& faults, const std::vector<std::string>& more, std::atomic<pid_t>* running) {
+Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& faults, const std::vector<std::string>& more,
+                 std::atomic<pid_t>* running) {
   constexpr auto kPatience = std::chrono::seconds(60);
   int out[2];
   Ended ended;
@@ -92,8 +93,10 @@ Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& fau
   if (running) running->store(0);
   int status = 0;
   ::waitpid(child, &status, 0);
-  if (WIFEXITED(status)) ended.exit = WEXITSTATUS(status);
-  else ended.signal = WTERMSIG(status);
+  if (WIFEXITED(status))
+    ended.exit = WEXITSTATUS(status);
+  else
+    ended.signal = WTERMSIG(status);
   // A line cut off by the kill was not said.
   for (std::size_t at = 0; at < text.size();) {
     const auto stop = text.find('\n', at);
@@ -147,7 +150,9 @@ Ended Trial::next(const std::string& mode, Faults faults, const std::vector<std:
 std::vector<std::string> Trial::judge(const Ended& last, const std::string& expected) {
   std::vector<std::string> wrong;
   if (last.hung) wrong.push_back("the last worker hung");
-  if (last.exit != 0) wrong.push_back("the last worker ended with " + std::to_string(last.exit) + ", signal " + std::to_string(last.signal) + ": " + last.last("error"));
+  if (last.exit != 0)
+    wrong.push_back("the last worker ended with " + std::to_string(last.exit) + ", signal " + std::to_string(last.signal) + ": " +
+                    last.last("error"));
   if (last.last("integrity") != "ok") wrong.push_back("integrity: " + last.last("integrity"));
   if (last.last("status") != "done") wrong.push_back("the run ended as " + last.last("status"));
   if (last.last("final") != expected) wrong.push_back("another final state: " + last.last("final"));
@@ -164,7 +169,7 @@ std::vector<std::string> Trial::judge(const Ended& last, const std::string& expe
   for (const auto& id : gone) wrong.push_back("an acknowledged checkpoint is lost: " + id);
   // What ran although its result, or the checkpoint after it, had been stored by an earlier process; and what ran twice in one process.
   std::ifstream log(dir_ / "effects.log");
-  std::map<std::string, int> seen;                  // "process task"
+  std::map<std::string, int> seen;  // "process task"
   int effects = 0;
   for (std::string line; std::getline(log, line);) {
     std::istringstream words(line);
@@ -174,7 +179,8 @@ std::vector<std::string> Trial::judge(const Ended& last, const std::string& expe
     words >> process >> node >> ns >> step >> task;
     if (node == "notify!") ++effects;
     if (seen[std::to_string(process) + " " + task]++ > 0) wrong.push_back("ran twice in one process: " + line);
-    if (const auto stored = results_.find(task); stored != results_.end() && stored->second < process) wrong.push_back("ran again after its result was stored: " + line);
+    if (const auto stored = results_.find(task); stored != results_.end() && stored->second < process)
+      wrong.push_back("ran again after its result was stored: " + line);
     for (const auto& each : checkpoints_) {
       if (each.process < process && each.ns == ns && each.step >= step && !gone.count(each.id)) {
         wrong.push_back("ran again after its step's checkpoint was stored: " + line);
@@ -238,9 +244,10 @@ void each_case(const char* name, const std::vector<std::int64_t>& cases, Totals&
   other.join();
   std::filesystem::remove_all(root);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  std::printf("%s: %lld cases, %lld fired, %lld executions, %lld wrong, %lld cases lost %lld acknowledged steps, %.0f s\n", name, static_cast<long long>(totals.cases),
-              static_cast<long long>(totals.fired), static_cast<long long>(totals.executions), static_cast<long long>(totals.wrong),
-              static_cast<long long>(totals.cases_that_lost), static_cast<long long>(totals.lost), seconds);
+  std::printf("%s: %lld cases, %lld fired, %lld executions, %lld wrong, %lld cases lost %lld acknowledged steps, %.0f s\n", name,
+              static_cast<long long>(totals.cases), static_cast<long long>(totals.fired), static_cast<long long>(totals.executions),
+              static_cast<long long>(totals.wrong), static_cast<long long>(totals.cases_that_lost), static_cast<long long>(totals.lost),
+              seconds);
   for (const auto& each : problems) UNSCOPED_INFO(each);
   CHECK(totals.wrong == 0);
 }
@@ -269,13 +276,16 @@ Undisturbed undisturbed() {
 }
 
 // The two processes of a run under faults, then one without: what it finds, and what comes of it.
-std::vector<std::string> crash_and_go_on(const std::filesystem::path& dir, const Faults& faults, const std::string& expected, Totals& totals) {
+std::vector<std::string> crash_and_go_on(const std::filesystem::path& dir, const Faults& faults, const std::string& expected,
+                                         Totals& totals) {
   Trial trial(dir);
   auto ended = trial.next("run", faults);
   if (ended.exit == 0 && ended.signal == 0) ended = trial.next("finish", faults);
   if (ended.hung) return {"the worker hung"};
-  if (ended.signal == SIGKILL) ++totals.fired;
-  else if (ended.signal != 0) return {"the worker died of signal " + std::to_string(ended.signal)};
+  if (ended.signal == SIGKILL)
+    ++totals.fired;
+  else if (ended.signal != 0)
+    return {"the worker died of signal " + std::to_string(ended.signal)};
   const auto last = trial.next("finish", {});
   totals.executions += trial.processes();
   auto wrong = trial.judge(last, expected);
@@ -320,7 +330,9 @@ TEST_CASE("crash matrix: power lost, unsynced data torn", "[crash]") {
   const auto calm = undisturbed();
   Totals totals;
   each_case("power, torn", points(calm.calls + calm.calls / 20, 60, 3), totals, [&](std::int64_t n, const auto& dir) {
-    return crash_and_go_on(dir, Faults().with("FAULT_CRASH_AT", std::to_string(n)).with("FAULT_POWER", "torn").with("FAULT_SEED", std::to_string(n)), calm.state, totals);
+    return crash_and_go_on(
+        dir, Faults().with("FAULT_CRASH_AT", std::to_string(n)).with("FAULT_POWER", "torn").with("FAULT_SEED", std::to_string(n)),
+        calm.state, totals);
   });
   CHECK(totals.fired > totals.cases * 9 / 10);
 }
@@ -346,19 +358,21 @@ TEST_CASE("crash matrix: with synchronous=NORMAL the power matrix finds lost ste
 namespace {
 
 // A worker that meets failing calls or allocations ends with a typed error, or does not mind; then one without faults.
-std::vector<std::string> fail_and_go_on(const std::filesystem::path& dir, const Faults& faults, bool asks, const std::vector<std::string>& allowed, const std::string& expected,
-                                        Totals& totals) {
+std::vector<std::string> fail_and_go_on(const std::filesystem::path& dir, const Faults& faults, bool asks,
+                                        const std::vector<std::string>& allowed, const std::string& expected, Totals& totals) {
   Trial trial(dir);
   std::vector<std::string> wrong;
   auto ended = trial.next(asks ? "run" : "finish", faults);
   if (asks && ended.exit == 0) ended = trial.next("finish", faults);
   if (ended.hung) wrong.push_back("the worker hung");
   if (ended.signal != 0) {
-    wrong.push_back("the worker died of signal " + std::to_string(ended.signal) + ": " + read_file(dir.string() + ".stderr").substr(0, 300));
+    wrong.push_back("the worker died of signal " + std::to_string(ended.signal) + ": " +
+                    read_file(dir.string() + ".stderr").substr(0, 300));
   } else if (ended.exit == 3) {
     ++totals.fired;
     const auto error = ended.last("error");
-    if (std::find(allowed.begin(), allowed.end(), error.substr(0, error.find(' '))) == allowed.end()) wrong.push_back("another error: " + error);
+    if (std::find(allowed.begin(), allowed.end(), error.substr(0, error.find(' '))) == allowed.end())
+      wrong.push_back("another error: " + error);
   } else if (ended.exit != 0) {
     wrong.push_back("the worker ended with " + std::to_string(ended.exit));
   }
@@ -382,7 +396,9 @@ void errno_matrix(const char* name, const char* how, int number, unsigned seed) 
 }  // namespace
 
 TEST_CASE("crash matrix: a call fails with ENOSPC", "[crash]") { errno_matrix("ENOSPC once", "FAULT_FAIL_AT", ENOSPC, 4); }
-TEST_CASE("crash matrix: the disk is full from one call on", "[crash]") { errno_matrix("ENOSPC from there on", "FAULT_FAIL_FROM", ENOSPC, 5); }
+TEST_CASE("crash matrix: the disk is full from one call on", "[crash]") {
+  errno_matrix("ENOSPC from there on", "FAULT_FAIL_FROM", ENOSPC, 5);
+}
 TEST_CASE("crash matrix: a call fails with EIO", "[crash]") { errno_matrix("EIO once", "FAULT_FAIL_AT", EIO, 6); }
 TEST_CASE("crash matrix: the disk is gone from one call on", "[crash]") { errno_matrix("EIO from there on", "FAULT_FAIL_FROM", EIO, 7); }
 

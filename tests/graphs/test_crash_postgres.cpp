@@ -26,9 +26,13 @@ bool full() { return std::getenv("CORVID_FULL_MATRIX") != nullptr; }
 
 double seconds_since(Clock::time_point begun) { return std::chrono::duration<double>(Clock::now() - begun).count(); }
 
-Faults on(const std::string& url, const std::string& thread) { return Faults().with("CRASH_WORKER_POSTGRES", url).with("CRASH_WORKER_THREAD", thread); }
+Faults on(const std::string& url, const std::string& thread) {
+  return Faults().with("CRASH_WORKER_POSTGRES", url).with("CRASH_WORKER_THREAD", thread);
+}
 
-std::filesystem::path scratch(const char* name) { return scratch_root() / (std::string("corvid-") + name + "-" + std::to_string(::getpid())); }
+std::filesystem::path scratch(const char* name) {
+  return scratch_root() / (std::string("corvid-") + name + "-" + std::to_string(::getpid()));
+}
 
 // A backend of a dead client may still end its last transaction, and take the newest checkpoint from under the next process.
 Ended finish(Trial& trial, const Faults& faults) {
@@ -54,7 +58,7 @@ TEST_CASE("crash matrix: killed before messages to PostgreSQL", "[crash][postgre
     PostgresProxy proxy(server->socket_folder());
     const auto url = PostgresServer::url_through(proxy.socket_folder());
     {
-      Trial warm(scratch("warm"));                  // makes the tables
+      Trial warm(scratch("warm"));  // makes the tables
       REQUIRE(warm.next("finish", on(url, "warm")).exit == 0);
     }
     const auto before = proxy.messages();
@@ -106,8 +110,8 @@ TEST_CASE("crash matrix: killed before messages to PostgreSQL", "[crash][postgre
   std::thread other([&] { work("1"); });
   work("0");
   other.join();
-  std::printf("PostgreSQL, kill: %zu cases of %zu messages, %zu fired, %zu executions, %zu wrong, %.0f s\n", points.size(), messages, fired.load(), executions.load(),
-              wrong_cases.load(), seconds_since(begun));
+  std::printf("PostgreSQL, kill: %zu cases of %zu messages, %zu fired, %zu executions, %zu wrong, %.0f s\n", points.size(), messages,
+              fired.load(), executions.load(), wrong_cases.load(), seconds_since(begun));
   for (const auto& each : problems) UNSCOPED_INFO(each);
   CHECK(wrong_cases == 0);
   CHECK(fired > points.size() * 8 / 10);
@@ -155,7 +159,8 @@ TEST_CASE("crash matrix: the PostgreSQL server is killed twenty times under runs
     for (const auto& each : wrong) UNSCOPED_INFO(each.substr(0, 400));
     CHECK(wrong.empty());
   }
-  std::printf("PostgreSQL, server killed: %d times, %d executions, %d runs failed and went on, %.0f s\n", kKills, executions, failed_cleanly, seconds_since(begun));
+  std::printf("PostgreSQL, server killed: %d times, %d executions, %d runs failed and went on, %.0f s\n", kKills, executions,
+              failed_cleanly, seconds_since(begun));
 }
 
 TEST_CASE("crash matrix: three workers over one PostgreSQL, a thousand runs, killed at random", "[crash][postgres]") {
@@ -205,7 +210,8 @@ TEST_CASE("crash matrix: three workers over one PostgreSQL, a thousand runs, kil
   killer.join();
   const auto checked = run_worker("check", dir, on(server->url(), "none"), {std::to_string(kRuns)});
   std::filesystem::remove_all(dir);
-  std::printf("PostgreSQL, takeover: %d runs, %d workers started, %d killed, %.0f s\n", kRuns, started.load(), killed.load(), seconds_since(begun));
+  std::printf("PostgreSQL, takeover: %d runs, %d workers started, %d killed, %.0f s\n", kRuns, started.load(), killed.load(),
+              seconds_since(begun));
   for (const auto& each : problems) UNSCOPED_INFO(each);
   for (const auto& line : checked.lines) UNSCOPED_INFO(line);
   CHECK(problems.empty());
@@ -216,5 +222,5 @@ TEST_CASE("crash matrix: three workers over one PostgreSQL, a thousand runs, kil
   for (const auto& [run, times] : finished) {
     if (times != 1) FAIL_CHECK(run << " finished " << times << " times");
   }
-  CHECK(static_cast<int>(finished.size()) + killed >= kRuns);   // a killed one may have finished one more than it could say
+  CHECK(static_cast<int>(finished.size()) + killed >= kRuns);  // a killed one may have finished one more than it could say
 }

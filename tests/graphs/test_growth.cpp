@@ -42,8 +42,12 @@ class Slow final : public Checkpointer {
     }
     return {};
   }
-  Result<std::optional<LoadedCheckpoint>> get(std::string_view, std::string_view, std::string_view) override { return std::optional<LoadedCheckpoint>(); }
-  Result<std::vector<CheckpointRecord>> list(std::string_view, std::string_view, const ListOptions&) override { return std::vector<CheckpointRecord>(); }
+  Result<std::optional<LoadedCheckpoint>> get(std::string_view, std::string_view, std::string_view) override {
+    return std::optional<LoadedCheckpoint>();
+  }
+  Result<std::vector<CheckpointRecord>> list(std::string_view, std::string_view, const ListOptions&) override {
+    return std::vector<CheckpointRecord>();
+  }
   Result<std::vector<std::string>> namespaces(std::string_view) override { return std::vector<std::string>(); }
   Result<std::vector<ThreadInfo>> threads() override { return std::vector<ThreadInfo>(); }
   Result<std::vector<InterruptRecord>> open_interrupts(std::string_view, bool) override { return std::vector<InterruptRecord>(); }
@@ -83,9 +87,13 @@ TEST_CASE("100,000 supersteps with a store that is slower need no more memory th
   StateGraph<Loop> graph;
   NodeOptions in_place;
   in_place.run_on = RunOn::executor;
-  graph.add_node("step", [](const StateOf<Loop>& s) { return update(&Loop::x, s[&Loop::x] + 1).set(&Loop::text, std::string(1'000, 'a' + s[&Loop::x] % 26)); }, in_place);
+  graph.add_node(
+      "step",
+      [](const StateOf<Loop>& s) { return update(&Loop::x, s[&Loop::x] + 1).set(&Loop::text, std::string(1'000, 'a' + s[&Loop::x] % 26)); },
+      in_place);
   graph.add_edge(START, "step");
-  graph.add_conditional_edges("step", [](const StateOf<Loop>& s) { return Route(s[&Loop::x] < kSteps ? "step" : END); }, {"step", std::string(END)});
+  graph.add_conditional_edges("step", [](const StateOf<Loop>& s) { return Route(s[&Loop::x] < kSteps ? "step" : END); },
+                              {"step", std::string(END)});
   auto saver = std::make_shared<Slow>();
   CompileOptions options;
   options.checkpointer = saver;
@@ -123,7 +131,8 @@ TEST_CASE("a conversation of 2,000 turns grows its store linearly", "[growth]") 
     return update(&Talk::messages, {std::move(said), std::move(reply)}).set(&Talk::turn, s[&Talk::turn] + 1);
   });
   graph.add_edge(START, "turn");
-  graph.add_conditional_edges("turn", [](const StateOf<Talk>& s) { return Route(s[&Talk::turn] < s[&Talk::until] ? "turn" : END); }, {"turn", std::string(END)});
+  graph.add_conditional_edges("turn", [](const StateOf<Talk>& s) { return Route(s[&Talk::turn] < s[&Talk::until] ? "turn" : END); },
+                              {"turn", std::string(END)});
   CompileOptions options;
   options.checkpointer = store->saver;
   const auto compiled = graph.compile(options);
@@ -145,8 +154,8 @@ TEST_CASE("a conversation of 2,000 turns grows its store linearly", "[growth]") 
     };
     REQUIRE((*workspace)->read(count));
   }
-  std::printf("conversation: %lld bytes after 500 turns, %lld after 1,000, %lld after 2,000\n", static_cast<long long>(bytes[0]), static_cast<long long>(bytes[1]),
-              static_cast<long long>(bytes[2]));
+  std::printf("conversation: %lld bytes after 500 turns, %lld after 1,000, %lld after 2,000\n", static_cast<long long>(bytes[0]),
+              static_cast<long long>(bytes[1]), static_cast<long long>(bytes[2]));
   // Twice as much for twice as long, give or take where the last whole value was written.
   CHECK(static_cast<double>(bytes[1]) < 2.4 * static_cast<double>(bytes[0]));
   CHECK(static_cast<double>(bytes[2]) < 2.4 * static_cast<double>(bytes[1]));

@@ -82,7 +82,13 @@ TEST_CASE("memory budget: a hard limit with owners", "[runtime]") {
     CHECK(budget.by_owner() == std::vector<std::pair<std::string, std::uint64_t>>{{"weights", 20}});
   }
   CHECK(budget.used_bytes() == 0);
-  CHECK_FALSE(budget.reserve(~0ull, "x"));
+  const auto over = budget.reserve(~0ull, "x");
+  REQUIRE_FALSE(over);
+  CHECK(over.error().message().find("RuntimeOptions::memory_budget_bytes") != std::string::npos);
+  // A device's budget is what was free there, unless an option says less: no option of the host's memory raises it.
+  Runtime free_memory(RuntimeOptions{.threads = 1}), limited(RuntimeOptions{.threads = 1, .device_memory_budget_bytes = 50});
+  CHECK(free_memory.device_memory(0, 100).reserve(101, "kv").error().message().find("Free memory of the device") != std::string::npos);
+  CHECK(limited.device_memory(0, 100).reserve(51, "kv").error().message().find("RuntimeOptions::device_memory_budget_bytes") != std::string::npos);
 }
 
 TEST_CASE("runtime: wait, offload, exceptions, move-only values", "[runtime]") {

@@ -25,7 +25,7 @@ class StepGraph {
 /// call that waits. Shared: buffers and weights keep their stream alive.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
-  /// Errors: unsupported (the CPU, CUDA not compiled in, no driver, no such device, cuBLASLt not found), each with what to do.
+  /// Errors: unsupported (the CPU, CUDA not compiled in, no driver, no such device or no code for it, cuBLASLt not found), each with what to do.
   static Result<std::shared_ptr<Stream>> open(Device device);
   virtual ~Stream() = default;
 
@@ -50,7 +50,8 @@ struct DeviceInfo {
   std::uint64_t total_bytes = 0;
   std::uint64_t free_bytes = 0;    ///< on machines whose GPU shares the host's memory: what the host has available
   bool shares_host_memory = false;
-  std::string driver;              ///< the newest CUDA that the driver runs, "13.0"
+  std::string driver;              ///< its release, "580.159.04"; empty where the system does not show it
+  std::string driver_cuda;         ///< the newest CUDA that it runs, "13.0"
 };
 
 bool cuda_compiled_in() noexcept;

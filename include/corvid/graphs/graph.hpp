@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <span>
@@ -75,6 +76,7 @@ class GraphBuilder {
   GraphBuilder& add_edge(std::string_view from, std::string_view to);
   /// `to` runs once all of `from` have run since it last did.
   GraphBuilder& add_edge(std::vector<std::string> from, std::string_view to);
+  GraphBuilder& add_edge(std::initializer_list<std::string_view> from, std::string_view to) { return add_edge(std::vector<std::string>(from.begin(), from.end()), to); }
   /// `route` may name only `targets` (and END, where listed or not).
   GraphBuilder& add_conditional_edges(std::string_view from, RouteFunction route, std::vector<std::string> targets);
 

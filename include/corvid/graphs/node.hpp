@@ -26,6 +26,7 @@
 namespace corvid {
 
 class Runtime;
+class Tracer;
 class NodeContext;
 
 inline constexpr std::string_view START = "__start__";
@@ -188,6 +189,8 @@ class NodeContext {
   /// The same, with how it was answered: {"decision": approve|edit|reject|respond, "value": …, "by": …}.
   virtual Result<Json> interrupt_decision(Json value, const InterruptOptions& options = {}) = 0;
 
+  /// For spans below this task's; null where nothing is traced.
+  virtual Tracer* tracer() const noexcept { return nullptr; }
   /// What a subgraph's run or a tool needs to trace below this task; empty without a tracer.
   virtual const std::string& trace_parent() const noexcept = 0;
 };

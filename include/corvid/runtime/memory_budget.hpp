@@ -38,9 +38,10 @@ class Reservation {
 /// Thread-safe. Outlives nothing: reservations keep the account alive.
 class MemoryBudget {
  public:
-  explicit MemoryBudget(std::uint64_t limit_bytes);
+  /// `advice`: what raises the limit, for the error.
+  explicit MemoryBudget(std::uint64_t limit_bytes, std::string advice = "Raise RuntimeOptions::memory_budget_bytes");
 
-  /// Errors: out_of_memory, with the limit, what each owner holds, and the option that raises the limit.
+  /// Errors: out_of_memory, with the limit, what each owner holds, and the advice.
   Result<Reservation> reserve(std::uint64_t bytes, std::string_view owner);
 
   std::uint64_t limit_bytes() const noexcept;

@@ -20,6 +20,14 @@ std::uint64_t available_host_bytes() {
   return 0;
 }
 
+// The kernel module's own version, "580.159.04"; empty where the system does not show it.
+std::string driver_release() {
+  std::ifstream version("/sys/module/nvidia/version");
+  std::string text;
+  version >> text;
+  return text;
+}
+
 }  // namespace
 
 Result<int> device_count() {
@@ -63,7 +71,8 @@ Result<std::vector<DeviceInfo>> list_devices() {
     info.compute_minor = properties.minor;
     info.total_bytes = properties.totalGlobalMem;
     info.shares_host_memory = properties.integrated != 0;
-    info.driver = version_text(driver);
+    info.driver = driver_release();
+    info.driver_cuda = version_text(driver);
     CORVID_TRY(info.free_bytes, free_device_bytes(i));
     devices.push_back(std::move(info));
   }

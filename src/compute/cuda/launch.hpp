@@ -14,6 +14,9 @@
 
 namespace corvid::cuda {
 
+/// Whether the calling thread's device can run what this build holds: cudaSuccess, or cudaErrorNoKernelImageForDevice.
+cudaError_t has_code();
+
 /// Stored element formats that kernels read; layouts as in tensor/dequantise.cpp.
 enum class Format : int { f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k };
 

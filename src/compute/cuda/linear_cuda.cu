@@ -26,10 +26,28 @@ __device__ inline void store(const LinearArgs& a, std::int64_t row, std::int64_t
   y = a.accumulate ? y + sum : sum;
 }
 
-// Block (32, kWarps); grid (outputs / kWarps, rows / N).
-template <Format F, int N>
+// Stores the warps' sums of N rows of x; S > 1: a block's warps hold parts of one output.
+template <int N, int S>
+__device__ inline void store_sums(const LinearArgs& a, const float* sum, std::int64_t first_row, std::int64_t out) {
+  __shared__ float parts[kWarps][N];
+#pragma unroll
+  for (int r = 0; r < N; ++r) {
+    float total = warp_sum(sum[r]);
+    if (S > 1) {
+      if (threadIdx.x == 0) parts[threadIdx.y][r] = total;
+      __syncthreads();
+      total = 0;
+#pragma unroll
+      for (int w = 0; w < kWarps; ++w) total += parts[w][r];
+    }
+    if (threadIdx.x == 0 && (S == 1 || threadIdx.y == 0) && first_row + r < a.n) store(a, first_row + r, out, total);
+  }
+}
+
+// Block (32, kWarps); grid (outputs · S / kWarps, rows / N). S warps share an output: 1 or kWarps.
+template <Format F, int N, int S>
 __global__ void few_rows(LinearArgs a, bool aligned) {
-  const std::int64_t out = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.y;
+  const std::int64_t out = S > 1 ? blockIdx.x : static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.y;
   if (out >= a.w.rows) return;
   const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * N;
   const std::uint8_t* row = a.w.data + out * a.w.row_bytes;
@@ -37,7 +55,7 @@ __global__ void few_rows(LinearArgs a, bool aligned) {
   float sum[N] = {};
   // Several of a lane's loads are under way at once.
 #pragma unroll(N == 1 ? 4 : 2)
-  for (std::int64_t u = threadIdx.x; u < units; u += 32) {
+  for (std::int64_t u = threadIdx.x + (S > 1 ? 32 * threadIdx.y : 0); u < units; u += 32 * S) {
     float w[8];
     decode8<F>(row, u, a.w.cols, w);
 #pragma unroll
@@ -53,25 +71,21 @@ __global__ void few_rows(LinearArgs a, bool aligned) {
       }
     }
   }
-#pragma unroll
-  for (int r = 0; r < N; ++r) {
-    const float total = warp_sum(sum[r]);
-    if (threadIdx.x == 0 && first_row + r < a.n) store(a, first_row + r, out, total);
-  }
+  store_sums<N, S>(a, sum, first_row, out);
 }
 
 // The same for q4_k, whose blocks are whole 16-byte words: eight lanes a block of 256, each the 32 elements of one word, and
 // Σ x (d s q - m) = d s Σ x q - m Σ x in each half of them.
-template <int N>
+template <int N, int S>
 __global__ void few_rows_q4k(LinearArgs a) {
-  const std::int64_t out = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.y;
+  const std::int64_t out = S > 1 ? blockIdx.x : static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.y;
   if (out >= a.w.rows) return;
   const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * N;
   const std::uint8_t* row = a.w.data + out * a.w.row_bytes;
   const int lane = static_cast<int>(threadIdx.x), word = lane % 8, group = word / 2 * 2;
   float sum[N] = {};
 #pragma unroll 2
-  for (std::int64_t block = lane / 8; block * 256 < a.w.cols; block += 4) {
+  for (std::int64_t block = lane / 8 + (S > 1 ? 4 * threadIdx.y : 0); block * 256 < a.w.cols; block += 4 * S) {
     const auto* p = reinterpret_cast<const uint4*>(row + block * 144);
     const uint4 head = __ldg(p), bits = __ldg(p + 1 + word);
     const std::uint32_t heads[4] = {head.x, head.y, head.z, head.w}, words[4] = {bits.x, bits.y, bits.z, bits.w};
@@ -112,11 +126,7 @@ __global__ void few_rows_q4k(LinearArgs a) {
       sum[r] += low_scale * low - low_minimum * low_x + high_scale * high - high_minimum * high_x;
     }
   }
-#pragma unroll
-  for (int r = 0; r < N; ++r) {
-    const float total = warp_sum(sum[r]);
-    if (lane == 0 && first_row + r < a.n) store(a, first_row + r, out, total);
-  }
+  store_sums<N, S>(a, sum, first_row, out);
 }
 
 // Eight elements of x from column 8·unit; 0 outside.
@@ -279,6 +289,22 @@ __global__ void dequantise_eights(Matrix w, __half* out) {
 
 constexpr std::int64_t kMostRows = 65535;  // gridDim.y
 
+// A warp an output of these few leaves most of a large device idle, while each reads a long row alone. For shorter rows: no gain
+// was seen (rows_cuda.cu).
+constexpr std::int64_t kSplitRows = 4096, kSplitCols = 4096;
+
+template <Format F, int S>
+void few_rows_of(const LinearArgs& a, bool aligned, cudaStream_t stream) {
+  const dim3 block(32, kWarps), grid(static_cast<unsigned>((a.w.rows * S + kWarps - 1) / kWarps), static_cast<unsigned>(a.n == 1 ? 1 : (a.n + kRows - 1) / kRows));
+  if (F == Format::q4_k && aligned) {
+    if (a.n == 1) few_rows_q4k<1, S><<<grid, block, 0, stream>>>(a);
+    else few_rows_q4k<kRows, S><<<grid, block, 0, stream>>>(a);
+    return;
+  }
+  if (a.n == 1) few_rows<F, 1, S><<<grid, block, 0, stream>>>(a, aligned);
+  else few_rows<F, kRows, S><<<grid, block, 0, stream>>>(a, aligned);
+}
+
 }  // namespace
 
 void round_rows(const float* x, std::int64_t n, std::int64_t cols, std::int64_t x_stride, void* to, bool half, cudaStream_t stream) {
@@ -307,14 +333,9 @@ void linear(const LinearArgs& a, cudaStream_t stream) {
       else tile_tf32<F><<<grid, 256, 0, stream>>>(a, aligned);
       return;
     }
-    const auto blocks = static_cast<unsigned>((a.w.rows + kWarps - 1) / kWarps);
-    if (F == Format::q4_k && aligned) {
-      if (a.n == 1) few_rows_q4k<1><<<dim3(blocks), dim3(32, kWarps), 0, stream>>>(a);
-      else few_rows_q4k<kRows><<<dim3(blocks, static_cast<unsigned>((a.n + kRows - 1) / kRows)), dim3(32, kWarps), 0, stream>>>(a);
-      return;
-    }
-    if (a.n == 1) few_rows<F, 1><<<dim3(blocks), dim3(32, kWarps), 0, stream>>>(a, aligned);
-    else few_rows<F, kRows><<<dim3(blocks, static_cast<unsigned>((a.n + kRows - 1) / kRows)), dim3(32, kWarps), 0, stream>>>(a, aligned);
+    // The matrix alone decides, not the rows of x: a row's sums are added in one order whatever else is in its batch.
+    if (a.w.rows <= kSplitRows && a.w.cols >= kSplitCols) few_rows_of<F, kWarps>(a, aligned, stream);
+    else few_rows_of<F, 1>(a, aligned, stream);
   });
 }
 

@@ -39,18 +39,28 @@ Result<std::shared_ptr<CudaStream>> CudaStream::make(Device device) {
   }
   std::shared_ptr<CudaStream> stream(new CudaStream(device));
   CORVID_TRY_STATUS(stream->choose());
+  if (const cudaError_t code = has_code(); code != cudaSuccess) {
+    (void)cudaGetLastError();
+    int major = 0, minor = 0;
+    (void)cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index);
+    (void)cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device.index);
+    if (code != cudaErrorNoKernelImageForDevice && code != cudaErrorInvalidDeviceFunction) CORVID_TRY_STATUS(checked(code, "looking for the kernels"));
+    return fail(Error::unsupported("this build has no code for " + to_string(device) + ", whose compute capability is " + std::to_string(major) + "." + std::to_string(minor) +
+                                   ": build with -DCORVID_CUDA_ARCHITECTURES=" + std::to_string(major * 10 + minor)));
+  }
   int pools = 0;
   (void)cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device.index);
   if (!pools) return fail(Error::unsupported(to_string(device) + " has no stream-ordered allocation; a newer driver or device is needed"));
   CORVID_TRY(stream->lt_, CublasLt::open());
-  CORVID_TRY_STATUS(checked(cudaStreamCreateWithFlags(&stream->stream_, cudaStreamNonBlocking), "making a stream"));
-  for (Slot& slot : stream->slots_) {
-    CORVID_TRY_STATUS(checked(cudaHostAlloc(&slot.pinned, kStaging, cudaHostAllocDefault), "pinning host memory"));
-    CORVID_TRY_STATUS(checked(cudaEventCreateWithFlags(&slot.free_again, cudaEventDisableTiming), "making an event"));
-  }
-  if (stream->lt_.create(&stream->handle_) != CUBLAS_STATUS_SUCCESS) return fail(Error::out_of_memory("cuBLASLt has no room for its handle on " + to_string(device)));
   // For tests of running out of memory: the allocation of this number fails.
   if (const char* after = std::getenv("CORVID_TEST_FAIL_DEVICE_ALLOCATION")) stream->allocations_until_failure_ = std::atol(after);
+  CORVID_TRY_STATUS(checked(cudaStreamCreateWithFlags(&stream->stream_, cudaStreamNonBlocking), "making a stream"));
+  for (Half& half : stream->halves_) {
+    const cudaError_t code = stream->made_to_fail() ? cudaErrorMemoryAllocation : cudaHostAlloc(&half.pinned, kStaging, cudaHostAllocDefault);
+    CORVID_TRY_STATUS(checked(code, "pinning host memory"));
+    CORVID_TRY_STATUS(checked(cudaEventCreateWithFlags(&half.free_again, cudaEventDisableTiming), "making an event"));
+  }
+  if (stream->lt_.create(&stream->handle_) != CUBLAS_STATUS_SUCCESS) return fail(Error::out_of_memory("cuBLASLt has no room for its handle on " + to_string(device)));
   return stream;
 }
 
@@ -59,9 +69,9 @@ CudaStream::~CudaStream() {
   if (scratch_) deallocate(scratch_);
   if (stream_) (void)cudaStreamSynchronize(stream_);
   if (handle_) (void)lt_.destroy(handle_);
-  for (Slot& slot : slots_) {
-    if (slot.free_again) (void)cudaEventDestroy(slot.free_again);
-    if (slot.pinned) (void)cudaFreeHost(slot.pinned);
+  for (Half& half : halves_) {
+    if (half.free_again) (void)cudaEventDestroy(half.free_again);
+    if (half.pinned) (void)cudaFreeHost(half.pinned);
   }
   if (stream_) (void)cudaStreamDestroy(stream_);
 }
@@ -73,11 +83,13 @@ Status CudaStream::wait() {
   return checked(cudaStreamSynchronize(stream_), "waiting for the device");
 }
 
+bool CudaStream::made_to_fail() { return allocations_until_failure_ >= 0 && allocations_until_failure_-- == 0; }
+
 Result<std::byte*> CudaStream::allocate(std::uint64_t bytes) {
   CORVID_TRY_STATUS(choose());
-  if (allocations_until_failure_ >= 0 && allocations_until_failure_-- == 0) return fail(Error::out_of_memory("an allocation of " + std::to_string(bytes) + " bytes was made to fail by a test"));
   void* memory = nullptr;
-  CORVID_TRY_STATUS(checked(cudaMallocAsync(&memory, bytes, stream_), ("allocating " + std::to_string(bytes) + " bytes").c_str()));
+  const cudaError_t code = made_to_fail() ? cudaErrorMemoryAllocation : cudaMallocAsync(&memory, bytes, stream_);
+  CORVID_TRY_STATUS(checked(code, ("allocating " + std::to_string(bytes) + " bytes").c_str()));
   return static_cast<std::byte*>(memory);
 }
 
@@ -89,14 +101,19 @@ void CudaStream::deallocate(std::byte* memory) noexcept {
 Status CudaStream::upload(void* to, const void* from, std::size_t bytes) {
   CORVID_TRY_STATUS(choose());
   std::lock_guard lock(staging_mutex_);
-  for (std::size_t at = 0; at < bytes; at += kStaging) {
-    const std::size_t size = std::min(kStaging, bytes - at);
-    Slot& slot = slots_[next_slot_];
-    next_slot_ = (next_slot_ + 1) % slots_.size();
-    CORVID_TRY_STATUS(checked(cudaEventSynchronize(slot.free_again), "waiting for an upload"));
-    std::memcpy(slot.pinned, static_cast<const std::byte*>(from) + at, size);
-    CORVID_TRY_STATUS(checked(cudaMemcpyAsync(static_cast<std::byte*>(to) + at, slot.pinned, size, cudaMemcpyHostToDevice, stream_), "uploading"));
-    CORVID_TRY_STATUS(checked(cudaEventRecord(slot.free_again, stream_), "marking an upload"));
+  for (std::size_t at = 0; at < bytes;) {
+    if (filled_ == kStaging) {
+      CORVID_TRY_STATUS(checked(cudaEventRecord(halves_[half_].free_again, stream_), "marking an upload"));
+      half_ = 1 - half_;
+      filled_ = 0;
+      CORVID_TRY_STATUS(checked(cudaEventSynchronize(halves_[half_].free_again), "waiting for an upload"));
+    }
+    const std::size_t size = std::min(kStaging - filled_, bytes - at);
+    std::byte* const pinned = static_cast<std::byte*>(halves_[half_].pinned) + filled_;
+    std::memcpy(pinned, static_cast<const std::byte*>(from) + at, size);
+    CORVID_TRY_STATUS(checked(cudaMemcpyAsync(static_cast<std::byte*>(to) + at, pinned, size, cudaMemcpyHostToDevice, stream_), "uploading"));
+    at += size;
+    filled_ = std::min(kStaging, (filled_ + size + 63) / 64 * 64);
   }
   return {};
 }
@@ -123,9 +140,11 @@ Status CudaStream::plan(std::int64_t rows, MemoryBudget& budget) {
   const std::uint64_t bytes = static_cast<std::uint64_t>(rounded + dequantised) + kLtMemory;
   if (scratch_) deallocate(scratch_);
   scratch_ = nullptr;
+  scratch_held_ = Reservation();
   planned_rows_ = 0;
-  CORVID_TRY(scratch_held_, budget.reserve(bytes, "scratch"));
+  CORVID_TRY(Reservation held, budget.reserve(bytes, "scratch"));
   CORVID_TRY(scratch_, allocate(bytes));
+  scratch_held_ = std::move(held);
   lt_memory_ = scratch_;
   rounded_ = lt_memory_ + kLtMemory;
   dequantised_ = rounded_ + rounded;

@@ -60,18 +60,21 @@ class CudaStream final : public DeviceStream {
   /// y = x · wᵀ (+ y) in `type`, bf16 or f16, with f32 sums; x and w [.., k] contiguous.
   Status matmul(cudaDataType_t type, const void* w, const void* x, float* y, std::int64_t y_stride, std::int64_t out, std::int64_t n, std::int64_t k, bool accumulate, const float* bias);
 
-  // A half of the pinned memory that uploads pass through, and when it may be written again.
-  struct Slot {
+  bool made_to_fail();  // the next allocation, by a test
+
+  // Uploads pass through pinned memory in two halves. One is filled from its start on while the copies out of the other run; so a step,
+  // whose batch is small, waits for none.
+  struct Half {
     void* pinned = nullptr;
-    cudaEvent_t free_again = nullptr;
+    cudaEvent_t free_again = nullptr;  // recorded when it is full
   };
   Device device_;
   cudaStream_t stream_ = nullptr;
   CublasLt lt_;
   cublasLtHandle_t handle_ = nullptr;
   std::mutex staging_mutex_;
-  std::array<Slot, 2> slots_;
-  std::size_t next_slot_ = 0;
+  std::array<Half, 2> halves_;
+  std::size_t half_ = 0, filled_ = 0;
   long allocations_until_failure_ = -1;   // a test's; -1: never
 
   // What linear() needs: the widest input and the largest matrix that is not bf16, both noted while weights are prepared.

@@ -14,7 +14,7 @@
 namespace corvid::test {
 
 struct Faults {
-  std::map<std::string, std::string> environment;   // FAULT_… and CRASH_WORKER_…
+  std::map<std::string, std::string> environment;  // FAULT_… and CRASH_WORKER_…
   Faults& with(std::string name, std::string value) {
     environment[std::move(name)] = std::move(value);
     return *this;
@@ -22,7 +22,7 @@ struct Faults {
 };
 
 struct Ended {
-  int exit = -1;                                    // -1: a signal
+  int exit = -1;  // -1: a signal
   int signal = 0;
   bool hung = false;
   std::vector<std::string> lines;
@@ -47,8 +47,8 @@ class Trial {
   /// What was promised and is not so, or was done twice; empty: nothing. `last` is a "finish" that ended well, whose start shows what
   /// had survived; `expected` the final state of an undisturbed run.
   std::vector<std::string> judge(const Ended& last, const std::string& expected);
-  std::size_t lost() const { return lost_; }        // checkpoints promised and gone, after judge()
-  std::int64_t calls() const;                       // that reached the disk, over all processes
+  std::size_t lost() const { return lost_; }  // checkpoints promised and gone, after judge()
+  std::int64_t calls() const;                 // that reached the disk, over all processes
   int processes() const { return process_; }
   const std::filesystem::path& dir() const { return dir_; }
 
@@ -56,9 +56,13 @@ class Trial {
   std::filesystem::path dir_;
   int process_ = 0;
   std::size_t lost_ = 0;
-  struct Promise { int process; std::int64_t step; std::string ns, id; };
+  struct Promise {
+    int process;
+    std::int64_t step;
+    std::string ns, id;
+  };
   std::vector<Promise> checkpoints_;
-  std::map<std::string, int> results_;              // task -> process in which its result was stored
+  std::map<std::string, int> results_;  // task -> process in which its result was stored
 };
 
 /// A folder in memory where there is one: the fault layer decides what survives, not the disk.

@@ -44,10 +44,10 @@ struct Entry {
 struct File {
   char path[kPath];
   struct Entry* last;
-  int journalled;         // its content matters after a power loss
-  int effects;            // the world outside
-  int entry_unsynced;     // made, and its folder not synced since
-  char undead[kPath];     // unlinked, and its folder not synced since: where it is kept
+  int journalled;      // its content matters after a power loss
+  int effects;         // the world outside
+  int entry_unsynced;  // made, and its folder not synced since
+  char undead[kPath];  // unlinked, and its folder not synced since: where it is kept
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -178,8 +178,10 @@ static void lose(struct File* file) {
     return;
   }
   if (file->undead[0]) {
-    if (power == 1 || chance() % 2) rename(file->undead, file->path);
-    else syscall(SYS_unlinkat, AT_FDCWD, file->undead, 0);
+    if (power == 1 || chance() % 2)
+      rename(file->undead, file->path);
+    else
+      syscall(SYS_unlinkat, AT_FDCWD, file->undead, 0);
   }
   if (file->last) {
     const int fd = (int)syscall(SYS_openat, AT_FDCWD, file->path, O_RDWR, 0);
@@ -234,7 +236,8 @@ static struct File* file_of(int fd) { return fd >= 0 && fd < kMostFds && fd_file
 static int below(const char* path) { return dir_length && strncmp(path, dir, dir_length) == 0; }
 
 static int is_dir(const char* path) {
-  return dir_length && strncmp(path, dir, dir_length - 1) == 0 && (path[dir_length - 1] == 0 || (path[dir_length - 1] == '/' && path[dir_length] == 0));
+  return dir_length && strncmp(path, dir, dir_length - 1) == 0 &&
+         (path[dir_length - 1] == 0 || (path[dir_length - 1] == '/' && path[dir_length] == 0));
 }
 
 static int opened(const char* path, int flags, mode_t mode) {

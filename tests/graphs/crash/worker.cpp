@@ -74,8 +74,8 @@ int effects_fd = -1;
 const char* process_number = "0";
 void visit(NodeContext& context, const char* mark = "") {
   char line[1024];
-  const int n = std::snprintf(line, sizeof line, "%s %s%s %s %lld %s\n", process_number, context.node().c_str(), mark, shown(context.checkpoint_ns()),
-                              static_cast<long long>(context.step()), context.task_id().c_str());
+  const int n = std::snprintf(line, sizeof line, "%s %s%s %s %lld %s\n", process_number, context.node().c_str(), mark,
+                              shown(context.checkpoint_ns()), static_cast<long long>(context.step()), context.task_id().c_str());
   if (::write(effects_fd, line, static_cast<std::size_t>(n)) != n || ::fsync(effects_fd) != 0) std::_Exit(8);
 }
 
@@ -92,14 +92,21 @@ class Telling final : public Checkpointer {
       if (write.index == 0) say("w %s %s", shown(commit.ns), write.task_id.c_str());
     }
     for (const auto& asked : commit.interrupts) say("asked %s", asked.id.c_str());
-    if (commit.checkpoint) say("ck %s %lld %s", shown(commit.ns), static_cast<long long>(commit.checkpoint->step), commit.checkpoint->id.c_str());
+    if (commit.checkpoint)
+      say("ck %s %lld %s", shown(commit.ns), static_cast<long long>(commit.checkpoint->step), commit.checkpoint->id.c_str());
     return done;
   }
-  Result<std::optional<LoadedCheckpoint>> get(std::string_view thread, std::string_view ns, std::string_view id) override { return inner_->get(thread, ns, id); }
-  Result<std::vector<CheckpointRecord>> list(std::string_view thread, std::string_view ns, const ListOptions& options) override { return inner_->list(thread, ns, options); }
+  Result<std::optional<LoadedCheckpoint>> get(std::string_view thread, std::string_view ns, std::string_view id) override {
+    return inner_->get(thread, ns, id);
+  }
+  Result<std::vector<CheckpointRecord>> list(std::string_view thread, std::string_view ns, const ListOptions& options) override {
+    return inner_->list(thread, ns, options);
+  }
   Result<std::vector<std::string>> namespaces(std::string_view thread) override { return inner_->namespaces(thread); }
   Result<std::vector<ThreadInfo>> threads() override { return inner_->threads(); }
-  Result<std::vector<InterruptRecord>> open_interrupts(std::string_view thread, bool expired) override { return inner_->open_interrupts(thread, expired); }
+  Result<std::vector<InterruptRecord>> open_interrupts(std::string_view thread, bool expired) override {
+    return inner_->open_interrupts(thread, expired);
+  }
   Status answer(const AnswerRecord& answer, const AuditRecord& audit, std::int64_t now) override {
     auto done = inner_->answer(answer, audit, now);
     if (done) say("answered %s", answer.interrupt_id.c_str());
@@ -112,7 +119,9 @@ class Telling final : public Checkpointer {
   Status copy_thread(std::string_view from, std::string_view to) override { return inner_->copy_thread(from, to); }
   Result<std::size_t> prune(std::string_view thread, const PruneOptions& options) override { return inner_->prune(thread, options); }
   Result<std::optional<Bytes>> cache_get(std::string_view key, std::int64_t now) override { return inner_->cache_get(key, now); }
-  Status cache_put(std::string_view key, const Bytes& value, std::int64_t expires) override { return inner_->cache_put(key, value, expires); }
+  Status cache_put(std::string_view key, const Bytes& value, std::int64_t expires) override {
+    return inner_->cache_put(key, value, expires);
+  }
 
  private:
   std::shared_ptr<Checkpointer> inner_;
@@ -179,29 +188,39 @@ std::shared_ptr<const CompiledGraph> plan(std::shared_ptr<Checkpointer> saver) {
   });
   NodeOptions once;
   once.effect = SideEffect::at_most_once;
-  graph.add_node("notify", [](const State&, NodeContext& context) {
-    visit(context, "!");
-    return update(&Plan::sent, "yes");
-  }, once);
+  graph.add_node(
+      "notify",
+      [](const State&, NodeContext& context) {
+        visit(context, "!");
+        return update(&Plan::sent, "yes");
+      },
+      once);
   add_step(graph, "end");
   graph.add_edge(START, "begin");
-  graph.add_conditional_edges("begin", [](const State& s) -> Route {
-    switch (s[&Plan::round] % 3) {
-      case 0: return std::vector<std::string>{"fan_a", "fan_b", "fan_c"};
-      case 1: {
-        std::vector<Send> sends;
-        for (int i = 0; i < 8; ++i) sends.emplace_back("work", update(&Plan::item, i + s[&Plan::round]));
-        return sends;
-      }
-      default: return "inner";
-    }
-  }, {"fan_a", "fan_b", "fan_c", "work", "inner"});
+  graph.add_conditional_edges("begin",
+                              [](const State& s) -> Route {
+                                switch (s[&Plan::round] % 3) {
+                                  case 0:
+                                    return std::vector<std::string>{"fan_a", "fan_b", "fan_c"};
+                                  case 1: {
+                                    std::vector<Send> sends;
+                                    for (int i = 0; i < 8; ++i) sends.emplace_back("work", update(&Plan::item, i + s[&Plan::round]));
+                                    return sends;
+                                  }
+                                  default:
+                                    return "inner";
+                                }
+                              },
+                              {"fan_a", "fan_b", "fan_c", "work", "inner"});
   graph.add_edge({"fan_a", "fan_b", "fan_c"}, "gather").add_edge("gather", "turn");
   graph.add_edge("work", "collect").add_edge("collect", "turn").add_edge("inner", "turn");
-  graph.add_conditional_edges("turn", [](const State& s) -> Route {
-    const int round = s[&Plan::round];
-    return round >= kRounds ? "end" : round == kRounds / 2 ? "approve" : round == kRounds / 2 + 2 ? "notify" : "begin";
-  }, {"end", "approve", "notify", "begin"});
+  graph.add_conditional_edges(
+      "turn",
+      [](const State& s) -> Route {
+        const int round = s[&Plan::round];
+        return round >= kRounds ? "end" : round == kRounds / 2 ? "approve" : round == kRounds / 2 + 2 ? "notify" : "begin";
+      },
+      {"end", "approve", "notify", "begin"});
   graph.add_edge("approve", "begin").add_edge("notify", "begin").add_edge("end", END);
   CompileOptions options;
   options.name = "plan";
@@ -232,11 +251,13 @@ std::shared_ptr<const CompiledGraph> asking(std::shared_ptr<Checkpointer> saver,
     return update(&Asking::got, {std::to_string(item) + "=" + answer.get<std::string>()});
   });
   graph.add_edge(START, "spread");
-  graph.add_conditional_edges("spread", [count](const StateOf<Asking>&) {
-    std::vector<Send> sends;
-    for (int i = 0; i < count; ++i) sends.emplace_back("ask", update(&Asking::item, i));
-    return sends;
-  }, {"ask"});
+  graph.add_conditional_edges("spread",
+                              [count](const StateOf<Asking>&) {
+                                std::vector<Send> sends;
+                                for (int i = 0; i < count; ++i) sends.emplace_back("ask", update(&Asking::item, i));
+                                return sends;
+                              },
+                              {"ask"});
   CompileOptions options;
   options.name = "asking";
   options.checkpointer = std::move(saver);
@@ -320,8 +341,10 @@ int serve(Runtime& runtime, const std::shared_ptr<Checkpointer>& saver, WorkQueu
       if (auto renewed = queue.renew(run.run_id, owner, kLease); !renewed) break;
     }
     const auto finished = queue.finish(run.run_id, owner, "done");
-    if (finished) say("finished %s", run.run_id.c_str());
-    else if (finished.error().code() != ErrorCode::conflict) return failed(finished.error());
+    if (finished)
+      say("finished %s", run.run_id.c_str());
+    else if (finished.error().code() != ErrorCode::conflict)
+      return failed(finished.error());
   }
 }
 
@@ -338,8 +361,10 @@ int check(Checkpointer& saver, const std::shared_ptr<Checkpointer>& shared, Runt
     const auto json = state->to_json();
     const auto history = saver.list(thread.thread_id, "", {});
     // The input and three steps, each stored once.
-    if (json && (*json)["x"] == 3 && state->next.empty() && history && history->size() == 4) ++right;
-    else say("wrong %s %s, %zu checkpoints", thread.thread_id.c_str(), json ? json->dump().c_str() : "?", history ? history->size() : 0);
+    if (json && (*json)["x"] == 3 && state->next.empty() && history && history->size() == 4)
+      ++right;
+    else
+      say("wrong %s %s, %zu checkpoints", thread.thread_id.c_str(), json ? json->dump().c_str() : "?", history ? history->size() : 0);
   }
   say("right %d", right);
   return right == count ? 0 : 4;
@@ -405,9 +430,10 @@ int work(const std::string& mode, const std::string& dir, char** more, int more_
   }
   RunConfig config;
   config.thread_id = kThread;
-  config.owner = "worker";                          // the same after a restart: it need not wait for its own lease to expire
+  config.owner = "worker";  // the same after a restart: it need not wait for its own lease to expire
   config.run_id = "run";
-  if (const char* durability = std::getenv("CRASH_WORKER_ASYNC")) config.durability = *durability == '1' ? Durability::async : Durability::exit;
+  if (const char* durability = std::getenv("CRASH_WORKER_ASYNC"))
+    config.durability = *durability == '1' ? Durability::async : Durability::exit;
   if (mode == "reply") {
     AnswerRequest answer{Decision::respond, Json(std::string(more[1])), "driver"};
     if (auto done = answer_interrupt(*saver, more[0], answer); !done) return failed(done.error());
@@ -448,9 +474,12 @@ int work(const std::string& mode, const std::string& dir, char** more, int more_
     resume.by = "driver";
     for (const auto& interrupt : result->interrupts) {
       say("answering %s", interrupt.kind.c_str());
-      if (interrupt.kind == "approval") resume.answers[interrupt.id] = "yes";
-      else if (effect_happened(dir)) resume.answers[interrupt.id] = {{"action", "result"}, {"update", {{"sent", "yes"}}}};
-      else resume.answers[interrupt.id] = {{"action", "retry"}};
+      if (interrupt.kind == "approval")
+        resume.answers[interrupt.id] = "yes";
+      else if (effect_happened(dir))
+        resume.answers[interrupt.id] = {{"action", "result"}, {"update", {{"sent", "yes"}}}};
+      else
+        resume.answers[interrupt.id] = {{"action", "retry"}};
     }
     input = std::move(resume);
   }
