@@ -69,7 +69,7 @@ std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, R
   return shared;
 }
 
-Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+Task<RunResult> run_unguarded(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
   std::shared_ptr<CommitLine> line;
   if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
   Run run(shared, std::move(graph), std::string(), std::move(line));
@@ -87,6 +87,15 @@ Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::share
   co_return std::move(outcome->result);
 }
 
+Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+  try {
+    auto body = run_unguarded(std::move(graph), std::move(shared), std::move(input));
+    co_return co_await std::move(body);
+  } catch (const std::bad_alloc&) {
+    co_return fail(Error::out_of_memory("no memory left in the run"));
+  }
+}
+
 }  // namespace
 
 Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig config) const {
@@ -99,23 +108,27 @@ Result<RunResult> CompiledGraph::invoke_blocking(Runtime& runtime, Input input, 
   if (runtime.io_context().get_executor().running_in_this_thread()) {
     throw std::logic_error("invoke_blocking on the I/O thread would hold it up: co_await invoke instead");
   }
-  auto shared = share(runtime, *this, std::move(config));
-  shared->loop_blocks = true;
-  boost::asio::io_context here(1);
-  auto busy = boost::asio::make_work_guard(here);
-  std::optional<Result<RunResult>> result;
-  std::exception_ptr thrown;
-  auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::optional<Result<RunResult>>* out) -> boost::asio::awaitable<void> {
-    out->emplace(co_await run_graph(std::move(graph), std::move(with), std::move(start)));
-  };
-  auto task = body(shared_from_this(), std::move(shared), std::move(input), &result);
-  boost::asio::co_spawn(here, std::move(task), [&](std::exception_ptr error) {
-    thrown = error;
-    busy.reset();
-  });
-  here.run();
-  if (thrown) std::rethrow_exception(thrown);
-  return std::move(*result);
+  try {
+    auto shared = share(runtime, *this, std::move(config));
+    shared->loop_blocks = true;
+    boost::asio::io_context here(1);
+    auto busy = boost::asio::make_work_guard(here);
+    std::optional<Result<RunResult>> result;
+    std::exception_ptr thrown;
+    auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::optional<Result<RunResult>>* out) -> boost::asio::awaitable<void> {
+      out->emplace(co_await run_graph(std::move(graph), std::move(with), std::move(start)));
+    };
+    auto task = body(shared_from_this(), std::move(shared), std::move(input), &result);
+    boost::asio::co_spawn(here, std::move(task), [&](std::exception_ptr error) {
+      thrown = error;
+      busy.reset();
+    });
+    here.run();
+    if (thrown) std::rethrow_exception(thrown);
+    return std::move(*result);
+  } catch (const std::bad_alloc&) {
+    return fail(Error::out_of_memory("no memory left to start the run"));
+  }
 }
 
 // ---- streams

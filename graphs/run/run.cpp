@@ -277,6 +277,10 @@ Task<RunOutcome> Run::loop() {
         co_return fail(std::move(alive).error());
       }
     }
+    if (!shared_->runtime.memory_reserve_whole()) {
+      CORVID_CO_TRY_STATUS(co_await settle());
+      co_return fail(Error::out_of_memory("memory ran out during the run; it lived on the runtime's reserve until here, where its state is stored"));
+    }
     if (steps_ >= shared_->config.recursion_limit) {
       CORVID_CO_TRY_STATUS(co_await settle());
       co_return fail(Error::limit_exceeded("the run took " + std::to_string(steps_) + " supersteps, its recursion_limit, and would go on; raise the limit or check that its loop ends"));

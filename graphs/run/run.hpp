@@ -67,6 +67,7 @@ struct Completions {
 class CommitLine {
  public:
   CommitLine(Runtime& runtime, std::shared_ptr<Checkpointer> saver, std::size_t capacity);
+  ~CommitLine();
   boost::asio::awaitable<Status> push(Commit commit);   // waits while the line is full; an earlier commit's error comes back here
   boost::asio::awaitable<Status> finish();              // waits for all; the line is then closed
   boost::asio::awaitable<Status> drain();               // waits for all; the line goes on
@@ -122,8 +123,12 @@ class Run {
     std::chrono::steady_clock::time_point give_up_at{};
   };
   Task<void> run_tasks();
+  Task<void> run_active();
+  boost::asio::awaitable<void> stop_active(Error reason);
+  void give_up(Active& active);
   Task<void> prepare_tasks();
   Status start_task(Active& active);
+  Status launch(Active& active);
   void start_handler(Active& active, Error error);
   boost::asio::awaitable<RunOutcome> child_run(std::shared_ptr<TaskRun> task);
   void complete(Active& active, Completion completion);

@@ -97,6 +97,17 @@ boost::asio::awaitable<RunOutcome> Run::child_run(std::shared_ptr<TaskRun> task)
 }
 
 Status Run::start_task(Active& active) {
+  Status launched;
+  try {
+    launched = launch(active);
+  } catch (const std::bad_alloc&) {
+    launched = fail(Error::out_of_memory("no memory left to start a task"));
+  }
+  if (!launched) active.task->status = TaskState::stopped;   // nothing will come of it
+  return launched;
+}
+
+Status Run::launch(Active& active) {
   TaskRun& task = *active.task;
   const NodeDef& def = task.def();
   ++active.attempt;
@@ -424,7 +435,50 @@ Task<void> Run::store_finished(bool last) {
   co_return Status{};
 }
 
+// It cannot be killed. What it does from here on is discarded, and its thread stays counted.
+void Run::give_up(Active& active) {
+  shared_->abandoned.fetch_add(1);
+  shared_->runtime.metrics().at("graphs.abandoned_functions").add(1);
+  shared_->runtime.log(LogLevel::warn, "graphs", "node \"" + active.task->node() + "\" does not stop; the run goes on without it");
+  active.task->status = TaskState::stopped;
+}
+
 Task<void> Run::run_tasks() {
+  std::optional<Error> failure;
+  try {
+    auto ended = co_await run_active();
+    if (ended) co_return Status{};
+    failure = std::move(ended).error();
+  } catch (const std::bad_alloc&) {
+    failure = Error::out_of_memory("no memory left in the run");
+  }
+  // The run fails by itself, not by a task: those that still run use what goes with it.
+  co_await stop_active(*failure);
+  co_return fail(std::move(*failure));
+}
+
+boost::asio::awaitable<void> Run::stop_active(Error reason) {
+  while (true) {
+    std::vector<Completion> done;
+    {
+      std::lock_guard lock(completions_->mutex);
+      done.swap(completions_->done);
+    }
+    for (const auto& completion : done) completion.task->status = TaskState::stopped;
+    const auto now = Clock::now();
+    std::optional<Clock::time_point> wake;
+    for (auto& active : active_) {
+      if (active.task->status != TaskState::running) continue;
+      stop_task(active, reason, now);
+      if (now >= active.give_up_at) give_up(active);
+      else wake = wake ? std::min(*wake, active.give_up_at) : active.give_up_at;
+    }
+    if (!wake) co_return;
+    co_await completions_->notifier.wait(wake);
+  }
+}
+
+Task<void> Run::run_active() {
   if (!completions_) completions_ = std::make_shared<Completions>();
   active_.clear();
   std::vector<std::shared_ptr<TaskRun>> waiting;
@@ -452,6 +506,12 @@ Task<void> Run::run_tasks() {
   const std::size_t limit = shared_->config.max_concurrency > 0 ? static_cast<std::size_t>(shared_->config.max_concurrency) : waiting.size() + 1;
   bool run_over = false;
   active_.reserve(waiting.size());                  // completions are matched by task, but starting must not move what runs
+  std::vector<Completion> done;                     // it and the one that tasks fill take turns: a task that ends need not allocate
+  done.reserve(waiting.size());
+  {
+    std::lock_guard lock(completions_->mutex);
+    completions_->done.reserve(waiting.size());
+  }
   const auto over = [&](const Active& active) {
     const auto status = active.task->status;
     return status != TaskState::running && !active.retry_at;
@@ -504,7 +564,7 @@ Task<void> Run::run_tasks() {
     if (shared_->streams()) wake_at(now + milliseconds(20));   // what nodes emit on the executor goes out soon
     co_await completions_->notifier.wait(wake);
 
-    std::vector<Completion> done;
+    done.clear();
     {
       std::lock_guard lock(completions_->mutex);
       done.swap(completions_->done);
@@ -540,14 +600,10 @@ Task<void> Run::run_tasks() {
         stop_task(active, Error::deadline_exceeded("the node gave no sign of life for its idle timeout of " + std::to_string(timeout.idle.count()) + " ms"), now);
       }
       if (active.stop_reason && now >= active.give_up_at) {
-        // It cannot be killed. What it does from here on is discarded, and its thread stays counted.
         --running;
-        shared_->abandoned.fetch_add(1);
-        shared_->runtime.metrics().at("graphs.abandoned_functions").add(1);
-        shared_->runtime.log(LogLevel::warn, "graphs", "node \"" + active.task->node() + "\" does not stop; the run goes on without it");
+        give_up(active);
         Error reason = std::move(*active.stop_reason);
         active.stop_reason.reset();
-        active.task->status = TaskState::stopped;
         attempt_failed(active, std::move(reason));
         if (active.task->status == TaskState::running) ++running;
       }
