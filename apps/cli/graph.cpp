@@ -204,8 +204,14 @@ class Graph final : public Command {
       return session.write_json({{"status", std::string(to_string(result.status))}, {"state", std::move(state)}, {"steps", result.steps}, {"interrupts", interrupts_json(result.interrupts)}});
     }
     CORVID_TRY_STATUS(session.write_line(dump_json(state, 2)));
+    const std::string resume = "corvid graph resume " + file_ + " --thread " + thread_ + store_.flags();
     for (const auto& question : result.interrupts) {
-      session.note("waits at " + question.node + ": " + dump_json(question.value) + "\n  answer with: corvid graph resume " + file_ + " --thread " + thread_ + " --answer " + question.id + "=JSON");
+      const std::string asked = "waits at " + question.node + ": " + dump_json(question.value) + "\n  ";
+      if (question.kind == "approval") {
+        session.note(asked + "corvid approvals approve " + question.id + " --by NAME" + store_.flags() + "   (or edit, reject, respond), then\n  " + resume);
+      } else {
+        session.note(asked + resume + " --answer " + question.id + "=JSON");
+      }
     }
     if (result.status == RunStatus::interrupted && result.interrupts.empty()) session.note("stopped before or after a node, as the file says; corvid graph resume goes on");
     return {};
