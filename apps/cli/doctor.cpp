@@ -95,8 +95,8 @@ std::vector<Finding> examine(Session& session) {
   examine_devices(findings);
   findings.push_back(look_for_model(kDefaultModel));
   findings.push_back(look_for_model(kDefaultEmbedder));
-  // An address that cannot be read fails at once, and otherwise where there is libpq and where there is none.
-  const auto postgres = open_postgres_store("");
+  // What is no address at all is refused before anything is connected.
+  const auto postgres = open_postgres_store("not an address");
   const bool libpq = postgres || postgres.error().code() != ErrorCode::unsupported;
   findings.push_back({"postgresql", libpq, libpq ? "client support is compiled in (corvid graph --postgres)" : "client support is not compiled in", "install libpq-dev and build again to keep graphs' threads in PostgreSQL"});
   const std::string pdftotext = find_program("pdftotext");
