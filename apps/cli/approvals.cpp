@@ -44,9 +44,15 @@ class Approvals final : public Command {
       if (!value) return fail(Error::bad_input("the value is no JSON (a text needs quotes: '\"yes\"'): " + value.error().message()));
       answer.value = std::move(*value);
     }
+    std::string thread;
+    if (auto open = open_interrupts_by_thread(*saver)) {
+      for (const auto& each : *open) {
+        if (each.interrupt.id == id_) thread = each.thread_id;
+      }
+    }
     CORVID_TRY_STATUS(answer_interrupt(*saver, id_, answer));
     if (session.json) return session.write_json({{"id", id_}, {"decision", action_}, {"by", by_}});
-    return session.write_line("noted; corvid graph resume FILE --thread THREAD goes on");
+    return session.write_line("noted; corvid graph resume FILE --thread " + (thread.empty() ? "THREAD" : thread) + store_.flags() + " goes on");
   }
 
  private:

@@ -13,6 +13,7 @@
 #include "apps/cli/session.hpp"
 #include "corvid/compute/simd.hpp"
 #include "corvid/compute/stream.hpp"
+#include "corvid/graphs/savers.hpp"
 #include "corvid/runtime/runtime.hpp"
 
 namespace corvid::cli {
@@ -94,6 +95,10 @@ std::vector<Finding> examine(Session& session) {
   examine_devices(findings);
   findings.push_back(look_for_model(kDefaultModel));
   findings.push_back(look_for_model(kDefaultEmbedder));
+  // What is no address at all is refused before anything is connected.
+  const auto postgres = open_postgres_store("not an address");
+  const bool libpq = postgres || postgres.error().code() != ErrorCode::unsupported;
+  findings.push_back({"postgresql", libpq, libpq ? "client support is compiled in (corvid graph --postgres)" : "client support is not compiled in", "install libpq-dev and build again to keep graphs' threads in PostgreSQL"});
   const std::string pdftotext = find_program("pdftotext");
   findings.push_back({"pdftotext", !pdftotext.empty(), pdftotext.empty() ? "not found" : pdftotext, "install poppler-utils to ingest PDF files"});
   return findings;

@@ -51,7 +51,7 @@ class Graph final : public Command {
     set.real("deadline", deadline_, 0, 1e9, "seconds after which the run is stopped; 0 is never");
     set.flag("trace", trace_, "what ran when, as text on standard error");
     set.flag("until-empty", until_empty_, "work: return when nothing waits and nothing runs");
-    set.real("ttl", ttl_, 0.1, 1e6, "work: seconds after which a silent worker's run goes to another");
+    set.real("ttl", ttl_, 0.1, 1e6, "run, resume, work: seconds after which the thread of a process that fell silent may be taken over");
     set.integer("limit", limit_, 0, 1'000'000'000, "history: at most so many; 0 is all");
   }
   Status run(Session& session) override {
@@ -171,6 +171,7 @@ class Graph final : public Command {
     if (deadline_ > 0) cancel.set_deadline(std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(deadline_ * 1000)));
     config.cancellation = cancel.token();
     config.subgraph_events = true;
+    config.lease_ttl = std::chrono::milliseconds(static_cast<std::int64_t>(ttl_ * 1000));
 
     GraphView view;
     std::vector<StreamMode> modes = view.modes();
@@ -204,8 +205,14 @@ class Graph final : public Command {
       return session.write_json({{"status", std::string(to_string(result.status))}, {"state", std::move(state)}, {"steps", result.steps}, {"interrupts", interrupts_json(result.interrupts)}});
     }
     CORVID_TRY_STATUS(session.write_line(dump_json(state, 2)));
+    const std::string resume = "corvid graph resume " + file_ + " --thread " + thread_ + store_.flags();
     for (const auto& question : result.interrupts) {
-      session.note("waits at " + question.node + ": " + dump_json(question.value) + "\n  answer with: corvid graph resume " + file_ + " --thread " + thread_ + " --answer " + question.id + "=JSON");
+      const std::string asked = "waits at " + question.node + ": " + dump_json(question.value) + "\n  ";
+      if (question.kind == "approval") {
+        session.note(asked + "corvid approvals approve " + question.id + " --by NAME" + store_.flags() + "   (or edit, reject, respond), then\n  " + resume);
+      } else {
+        session.note(asked + resume + " --answer " + question.id + "=JSON" + (question.response_schema.is_null() ? "" : "   where JSON fits " + dump_json(question.response_schema)));
+      }
     }
     if (result.status == RunStatus::interrupted && result.interrupts.empty()) session.note("stopped before or after a node, as the file says; corvid graph resume goes on");
     return {};

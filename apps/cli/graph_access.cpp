@@ -14,6 +14,14 @@ void GraphStoreOptions::declare(OptionSet& set) {
   set.text("encryption-key", encryption_key, "a file of 32 bytes (or 64 hexadecimal digits): everything stored is encrypted with it");
 }
 
+std::string GraphStoreOptions::flags() const {
+  std::string out;
+  if (!postgres.empty()) out += " --postgres URL";
+  else if (workspace != GraphStoreOptions().workspace) out += " --workspace " + workspace;
+  if (!encryption_key.empty()) out += " --encryption-key " + encryption_key;
+  return out;
+}
+
 Result<SqliteStore> GraphStoreOptions::open_with_queue(bool create) const {
   SqliteStore store;
   if (!postgres.empty()) {

@@ -18,6 +18,8 @@ class Session;
 struct GraphStoreOptions {
   std::string workspace = "corvid.db", postgres, encryption_key;
   void declare(OptionSet& set);
+  /// The options that another command needs to find the same threads, with a blank before each; no password is in them.
+  std::string flags() const;
   /// Errors: not_found where the workspace does not exist and `create` is false; as the stores'.
   Result<std::shared_ptr<Checkpointer>> open(bool create) const;
   /// With the queue of runs beside it.

@@ -19,20 +19,35 @@ struct Outcome {
   std::string out, err;
 };
 
-/// Runs the program in `dir` with exactly this environment beside PATH and CORVID_MODELS.
-inline Outcome run(const TempDir& dir, const std::vector<std::string>& arguments, std::string_view input = {}, const std::vector<std::string>& environment = {}) {
-  write_file(dir / ".stdin", input);
+/// The program while it runs.
+struct Running {
+  pid_t pid = -1;
+  std::string out, err;   // files
+
+  void signal(int number) const { ::kill(pid, number); }
+  /// Waits for its end; -1 where a signal ended it.
+  Outcome wait() {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+  }
+};
+
+/// Starts the program in `dir` with exactly this environment beside PATH and CORVID_MODELS. `name` tells apart those that run at once.
+inline Running start(const TempDir& dir, const std::vector<std::string>& arguments, std::string_view input = {}, const std::vector<std::string>& environment = {}, const std::string& name = {}) {
+  write_file(dir / (".stdin" + name), input);
   std::vector<std::string> words{CORVID_PROGRAM};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = environment;
   variables.push_back("HOME=" + dir.path().string());
-  for (const char* name : {"PATH", "CORVID_MODELS", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"}) {
-    if (const char* value = std::getenv(name)) variables.push_back(std::string(name) + "=" + value);
+  for (const char* each : {"PATH", "CORVID_MODELS", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"}) {
+    if (const char* value = std::getenv(each)) variables.push_back(std::string(each) + "=" + value);
   }
-  const std::string in = (dir / ".stdin").string(), out = (dir / ".stdout").string(), err = (dir / ".stderr").string();
+  const std::string in = (dir / (".stdin" + name)).string(), out = (dir / (".stdout" + name)).string(), err = (dir / (".stderr" + name)).string();
   std::fflush(nullptr);  // or the child would print it again
   const pid_t child = ::fork();
   if (child == 0) {
+    ::signal(SIGINT, SIG_DFL);
     std::vector<char*> argv, envp;
     for (auto& word : words) argv.push_back(word.data());
     for (auto& variable : variables) envp.push_back(variable.data());
@@ -42,9 +57,11 @@ inline Outcome run(const TempDir& dir, const std::vector<std::string>& arguments
     if (ready) ::execve(CORVID_PROGRAM, argv.data(), envp.data());
     ::_exit(127);
   }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+  return {child, out, err};
+}
+
+inline Outcome run(const TempDir& dir, const std::vector<std::string>& arguments, std::string_view input = {}, const std::vector<std::string>& environment = {}) {
+  return start(dir, arguments, input, environment).wait();
 }
 
 inline bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
