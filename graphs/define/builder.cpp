@@ -38,6 +38,7 @@ GraphBuilder& GraphBuilder::add_subgraph(std::string name, std::shared_ptr<const
   node.name = std::move(name);
   node.subgraph = std::move(graph);
   node.subgraph_checkpoints = options.checkpoints;
+  node.subgraph_outputs = std::move(options.outputs);
   node.options.defer = options.defer;
   node.options.destinations = std::move(options.destinations);
   impl_->nodes.push_back(std::move(node));

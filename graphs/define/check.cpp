@@ -87,6 +87,11 @@ class Checker {
                        std::string(graph_.schema->at(at).type->name) + ")");
       }
     }
+    for (const auto& name : node.subgraph_outputs) {
+      if (graph_.schema->find(name) == Schema::npos || node.subgraph->schema()->find(name) == Schema::npos) {
+        add(where, "hands back " + quoted(name) + ", which is no channel of both this graph and the subgraph");
+      }
+    }
     if (!common) add(where, "the subgraph shares no channel with this graph: nothing would go in or come out");
   }
 

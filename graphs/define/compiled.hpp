@@ -17,6 +17,7 @@ struct NodeDef {
   NodeCoroutine coroutine;
   std::shared_ptr<const CompiledGraph> subgraph;
   SubgraphCheckpoints subgraph_checkpoints = SubgraphCheckpoints::inherited;
+  std::vector<std::string> subgraph_outputs;     // empty: all
   NodeOptions options;
   bool writes_declared = false;
 

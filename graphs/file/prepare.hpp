@@ -43,6 +43,7 @@ class Preparer {
  private:
   NodeBuildContext context_of(const GraphDefinition& graph, const PreparedGraph& prepared) const;
   void node(const GraphDefinition& graph, const NodeDefinition& node, const NodeBuildContext& context, PreparedGraph& out);
+  bool arguments(const GraphDefinition& graph, const NodeDefinition& node, const NodeType& type, const FileNode* with);
   void subgraph(const GraphDefinition& graph, const NodeDefinition& node, const NodeBuildContext& context, PreparedNode& out);
   void options(const GraphDefinition& graph, const NodeDefinition& node, const NodeBuildContext& context, NodeOptions& options);
   std::vector<std::string> node_names(const GraphDefinition& graph, const std::vector<NamedPlace>& names, const NodeBuildContext& context);

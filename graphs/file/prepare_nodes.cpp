@@ -129,6 +129,29 @@ std::vector<std::string> Preparer::node_names(const GraphDefinition& graph, cons
   return out;
 }
 
+// What is unknown comes first: a mistyped name is missing under its right one as well.
+bool Preparer::arguments(const GraphDefinition& graph, const NodeDefinition& node, const NodeType& type, const FileNode* with) {
+  const Json known = type.arguments.value("properties", Json::object());
+  const auto before = problems_.size();
+  if (with && type.arguments.value("additionalProperties", Json(true)) == Json(false)) {
+    for (const auto& [key, value] : with->members) {
+      if (!known.contains(key.text)) {
+        problems_.add(*graph.source, &key, "\"" + key.text + "\" is no argument of " + node.type + suggestion(key.text, names_of(known)));
+      }
+    }
+  }
+  if (problems_.size() != before) return false;
+  auto status = registry_.arguments_of(node.type)->check(node.with);
+  if (status) return true;
+  if (with)
+    problems_.add(*graph.source, *with, status.error());
+  else
+    problems_.add(*graph.source, node.key,
+                  node.type + " needs arguments (with): " +
+                      status.error().key().substr(std::min<std::size_t>(1, status.error().key().size())) + " " + status.error().message());
+  return false;
+}
+
 void Preparer::node(const GraphDefinition& graph, const NodeDefinition& node, const NodeBuildContext& context, PreparedGraph& out) {
   PreparedNode made;
   made.definition = &node;
@@ -146,20 +169,7 @@ void Preparer::node(const GraphDefinition& graph, const NodeDefinition& node, co
   }
   const FileNode* with = node.at->find("with");
   const FileNode& where = with ? *with : *node.at;
-  if (auto status = registry_.arguments_of(node.type)->check(node.with); !status) {
-    Error error = std::move(status).error();
-    const auto slash = error.key().rfind('/');
-    if (slash == 0 && type->arguments.contains("properties")) {
-      const auto name = error.key().substr(1);
-      std::string more;
-      if (error.message() == "is not known here") more = suggestion(name, names_of(type->arguments["properties"]));
-      const FileNode* at = with ? with->find(name) : nullptr;
-      problems_.add(*graph.source, at ? at : with ? with : node.key, node.type + ": \"" + name + "\" " + error.message() + more);
-    } else {
-      problems_.add(*graph.source, where, error);
-    }
-    return;
-  }
+  if (!arguments(graph, node, *type, with)) return;
   auto spec = type->make(node.with, context);
   if (!spec) {
     problems_.add(*graph.source, where, spec.error());

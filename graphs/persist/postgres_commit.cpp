@@ -45,6 +45,11 @@ const char* const kOwned =
     "':!')::bigint "
     "END";
 
+// $3: the checkpoint that must be the newest. After the lease, so that a commit that was applied before is recognised first.
+const char* const kLatest =
+    "SELECT CASE WHEN coalesce(max(c.id COLLATE \"C\"), '') = $3 THEN 0 "
+    "ELSE ('corvid:latest:=' || coalesce(max(c.id COLLATE \"C\"), '') || ':!')::bigint END FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2";
+
 const char* const kCheckpoint =
     "INSERT INTO checkpoints (thread_id, ns, id, parent_id, step, source, created_ms, body, channels, versions) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (thread_id, ns, id) DO UPDATE SET parent_id = excluded.parent_id, "
@@ -194,6 +199,11 @@ void question_steps(const Commit& commit, std::vector<Step>& steps) {
 std::vector<Step> steps_of(const Commit& commit, std::int64_t token, Digests& digests) {
   std::vector<Step> steps;
   steps.push_back(lease_step(commit.thread_id, commit.lease, token));
+  if (commit.expected_latest) {
+    Step step{kLatest, {}};
+    step.params.text(commit.thread_id).text(commit.ns).text(*commit.expected_latest);
+    steps.push_back(std::move(step));
+  }
   blob_steps(commit, digests, steps);
   if (commit.checkpoint) {
     const auto& record = *commit.checkpoint;
@@ -233,7 +243,11 @@ Status Saver::commit(const Commit& commit) {
   return pool_->call([&](Connection& connection, bool) -> Status {
     digests.clear();
     auto done = connection.transaction(steps_of(commit, token, digests));
-    return done ? Status{} : settle(std::move(done).error(), commit.thread_id, commit.lease);
+    if (done) return {};
+    if (const auto newest = refusal(done.error().message(), "latest"); !newest.empty()) {
+      return fail(persist::not_latest(commit.thread_id, commit.expected_latest.value_or(""), newest.substr(1)));
+    }
+    return settle(std::move(done).error(), commit.thread_id, commit.lease);
   });
 }
 

@@ -1,10 +1,13 @@
 // CompiledGraph's and RunStream's members: each makes a Run, or reads a thread.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <atomic>
+#include <exception>
+#include <stdexcept>
 
 #include "corvid/runtime/wait.hpp"
 #include "graphs/run/run.hpp"
@@ -59,20 +62,21 @@ std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, R
   const bool cancellable = config.cancellation.deadline().has_value() || config.cancellation.cancelled() || config.cancellation.cancellable();
   auto shared = std::make_shared<RunShared>(runtime, std::move(config));
   shared->cancellable = cancellable;
-  shared->on_pool = graph.options().checkpointer && graph.options().checkpointer->blocks();
+  shared->saver_blocks = graph.options().checkpointer && graph.options().checkpointer->blocks();
   shared->saver = graph.options().checkpointer;
   shared->tracer = graph.options().tracer;
   if (shared->config.run_id.empty() && (shared->saver || shared->tracer)) shared->config.run_id = random_id();
   return shared;
 }
 
-Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+Task<RunResult> run_unguarded(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
   std::shared_ptr<CommitLine> line;
   if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
   Run run(shared, std::move(graph), std::string(), std::move(line));
   Result<RunOutcome> outcome = RunOutcome{};
-  if (shared->on_pool) {
+  if (shared->saver_blocks && !shared->loop_blocks) {
     // The loop goes where it may wait for the disk: one change of threads a run, not one a commit.
+    shared->loop_blocks = true;
     auto body = run.start(std::move(input));
     outcome = co_await boost::asio::co_spawn(shared->runtime.blocking_pool(), std::move(body), boost::asio::use_awaitable);
   } else {
@@ -83,6 +87,15 @@ Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::share
   co_return std::move(outcome->result);
 }
 
+Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+  try {
+    auto body = run_unguarded(std::move(graph), std::move(shared), std::move(input));
+    co_return co_await std::move(body);
+  } catch (const std::bad_alloc&) {
+    co_return fail(Error::out_of_memory("no memory left in the run"));
+  }
+}
+
 }  // namespace
 
 Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig config) const {
@@ -90,8 +103,32 @@ Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig c
   return run_graph(shared_from_this(), std::move(shared), std::move(input));
 }
 
+// The loop runs on the calling thread, which may wait for the disk: no change of threads but for nodes that ask for one.
 Result<RunResult> CompiledGraph::invoke_blocking(Runtime& runtime, Input input, RunConfig config) const {
-  return runtime.wait(invoke(runtime, std::move(input), std::move(config)));
+  if (runtime.io_context().get_executor().running_in_this_thread()) {
+    throw std::logic_error("invoke_blocking on the I/O thread would hold it up: co_await invoke instead");
+  }
+  try {
+    auto shared = share(runtime, *this, std::move(config));
+    shared->loop_blocks = true;
+    boost::asio::io_context here(1);
+    auto busy = boost::asio::make_work_guard(here);
+    std::optional<Result<RunResult>> result;
+    std::exception_ptr thrown;
+    auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::optional<Result<RunResult>>* out) -> boost::asio::awaitable<void> {
+      out->emplace(co_await run_graph(std::move(graph), std::move(with), std::move(start)));
+    };
+    auto task = body(shared_from_this(), std::move(shared), std::move(input), &result);
+    boost::asio::co_spawn(here, std::move(task), [&](std::exception_ptr error) {
+      thrown = error;
+      busy.reset();
+    });
+    here.run();
+    if (thrown) std::rethrow_exception(thrown);
+    return std::move(*result);
+  } catch (const std::bad_alloc&) {
+    return fail(Error::out_of_memory("no memory left to start the run"));
+  }
 }
 
 // ---- streams
@@ -153,6 +190,7 @@ RunStream CompiledGraph::stream(Runtime& runtime, Input input, RunConfig config,
   config.cancellation = impl->cancel.token();
   auto shared = share(runtime, *this, std::move(config));
   shared->events = impl->events;
+  shared->sending.emplace(1);
   shared->started = std::chrono::steady_clock::now();
   for (const auto mode : modes) shared->wanted[static_cast<std::size_t>(mode)] = true;
   auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::shared_ptr<RunStream::Impl> out) -> boost::asio::awaitable<void> {

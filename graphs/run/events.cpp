@@ -11,24 +11,36 @@ void Run::event(StreamMode mode, Json data, TaskRun* task) {
     made.node = task->node();
     made.task_id = task->task_id();
   }
-  pending_events_.push_back(std::move(made));
+  std::lock_guard lock(shared_->emitted_mutex);
+  shared_->emitted.push_back(std::move(made));
 }
 
 void Run::values_event(std::span<const Value> values, Json interrupts) {
   if (!shared_->wants(StreamMode::values)) return;
+  std::vector<Value> seen;
+  if (!outputs_.empty()) {
+    seen.assign(values.begin(), values.end());
+    for (std::uint32_t c = 0; c < seen.size(); ++c) {
+      if (!outputs_[c]) seen[c] = Value();
+    }
+    values = seen;
+  }
   auto state = StateView(*g_.schema, values).to_json();
   Json data = state ? std::move(*state) : Json{{"__error__", state.error().describe()}};
   if (!interrupts.is_null()) data["__interrupt__"] = std::move(interrupts);
   event(StreamMode::values, std::move(data));
 }
 
-Json Run::update_json(const TaskOutcome& outcome) const {
-  if (outcome.writes.empty()) return nullptr;
-  Json update = Json::object();
+// `all`: with what a subgraph does not hand back.
+Json Run::update_json(const TaskOutcome& outcome, bool all) const {
+  Json update;
   for (const auto& write : outcome.writes) {
+    if (!all && !shown(write.channel)) continue;
     if (write.value.type() && write.value.type()->handle) continue;
     auto value = write.value.to_json();
-    update[g_.schema->at(write.channel).name] = value ? std::move(*value) : Json(nullptr);
+    Json& entry = update[g_.schema->at(write.channel).name];
+    entry = value ? std::move(*value) : Json(nullptr);
+    if (write.overwrite) entry = {{"__overwrite__", std::move(entry)}};
   }
   return update;
 }
@@ -39,17 +51,18 @@ void Run::task_started_event(TaskRun& task) {
   Json triggers = Json::array();
   triggers.push_back(task.send ? std::string("__send__") : "branch:to:" + task.node());
   Json payload = {{"id", task.task_id()}, {"name", task.node()}, {"input", input ? std::move(*input) : Json(nullptr)}, {"triggers", std::move(triggers)}};
-  if (shared_->wants(StreamMode::debug)) event(StreamMode::debug, {{"type", "task"}, {"step", task.step()}, {"payload", payload}}, &task);
-  event(StreamMode::tasks, std::move(payload), &task);
+  event(StreamMode::tasks, payload, &task);
+  if (shared_->wants(StreamMode::debug)) event(StreamMode::debug, {{"type", "task"}, {"step", task.step()}, {"payload", std::move(payload)}}, &task);
 }
 
 void Run::task_finished_event(TaskRun& task) {
-  if (task.status == TaskState::done && !task.outcome.to_parent && shared_->wants(StreamMode::updates)) {
-    Json update = {{task.node(), update_json(task.outcome)}};
+  if (task.outcome.to_parent) return;                // the parent's node tells it
+  if (task.status == TaskState::done && shared_->wants(StreamMode::updates)) {
+    Json update = {{task.node(), update_json(task.outcome, false)}};
     if (task.restored || task.from_cache) update["__metadata__"] = {{"cached", true}};
     event(StreamMode::updates, std::move(update), &task);
   }
-  if (task.restored) return;
+  if (task.restored || task.from_cache) return;      // nothing ran
   if (task.status == TaskState::interrupted) {
     Json list = Json::array();
     for (const auto& interrupt : task.interrupts) list.push_back({{"id", interrupt.id}, {"value", interrupt.value}});
@@ -61,11 +74,10 @@ void Run::task_finished_event(TaskRun& task) {
   if (task.error) payload["error"] = task.error->describe();
   for (const auto& interrupt : task.interrupts) payload["interrupts"].push_back({{"id", interrupt.id}, {"value", interrupt.value}});
   if (task.status == TaskState::done) {
-    if (Json update = update_json(task.outcome); !update.is_null()) payload["result"] = std::move(update);
+    if (Json update = update_json(task.outcome, true); !update.is_null()) payload["result"] = std::move(update);
   }
-  if (task.from_cache) payload["cached"] = true;
-  if (shared_->wants(StreamMode::debug)) event(StreamMode::debug, {{"type", "task_result"}, {"step", task.step()}, {"payload", payload}}, &task);
-  event(StreamMode::tasks, std::move(payload), &task);
+  event(StreamMode::tasks, payload, &task);
+  if (shared_->wants(StreamMode::debug)) event(StreamMode::debug, {{"type", "task_result"}, {"step", task.step()}, {"payload", std::move(payload)}}, &task);
 }
 
 void Run::checkpoint_event(const std::string& source) {
@@ -76,31 +88,31 @@ void Run::checkpoint_event(const std::string& source) {
   auto values = StateView(*g_.schema, *values_).to_json();
   Json payload = {{"checkpoint_id", history_.checkpoint_id()}, {"step", step_}, {"source", source}, {"next", std::move(next)},
                   {"values", values ? std::move(*values) : Json(nullptr)}};
-  if (shared_->wants(StreamMode::debug)) event(StreamMode::debug, {{"type", "checkpoint"}, {"step", step_}, {"payload", payload}});
-  event(StreamMode::checkpoints, std::move(payload));
+  event(StreamMode::checkpoints, payload);
+  if (shared_->wants(StreamMode::debug)) event(StreamMode::debug, {{"type", "checkpoint"}, {"step", step_}, {"payload", std::move(payload)}});
 }
 
 // A run that goes on shows first where it stands.
-void Run::go_on_events() {
+void Run::go_on_events(const std::string& source) {
   if (!events()) return;
   values_event(*values_);
-  checkpoint_event("loop");
+  checkpoint_event(source);
 }
 
 boost::asio::awaitable<void> Run::flush_events() {
   if (!shared_->streams()) co_return;
-  while (true) {
-    std::deque<StreamEvent> emitted;
-    {
-      std::lock_guard lock(shared_->emitted_mutex);
-      emitted.swap(shared_->emitted);
-    }
-    if (emitted.empty() && pending_events_.empty()) co_return;
+  std::deque<StreamEvent> emitted;
+  const auto take = [&] {
+    std::lock_guard lock(shared_->emitted_mutex);
+    emitted.clear();
+    emitted.swap(shared_->emitted);
+    return !emitted.empty();
+  };
+  co_await shared_->sending->send_async(true);
+  while (take()) {
     for (auto& each : emitted) co_await shared_->events->send_async(std::move(each));
-    auto pending = std::move(pending_events_);
-    pending_events_.clear();
-    for (auto& each : pending) co_await shared_->events->send_async(std::move(each));
   }
+  shared_->sending->try_receive();
 }
 
 }  // namespace corvid

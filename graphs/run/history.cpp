@@ -202,6 +202,7 @@ Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, F
   checkpoint_id_ = latest_id_ = stored_id_ = loaded.record.id;
   parent_id_ = loaded.record.parent_id;
   step_ = loaded.record.step;
+  source_ = loaded.record.source;
   for (const auto& write : loaded.writes) {
     StoredTask& task = tasks_[write.task_id];
     CORVID_TRY(Json stored, decode_json(write.bytes));

@@ -37,6 +37,7 @@ class History {
   bool paused() const noexcept { return paused_; }
   const std::vector<std::string>& last() const noexcept { return last_; }   // nodes of the last superstep
   const Json& metadata() const noexcept { return metadata_; }
+  const std::string& source() const noexcept { return source_; }            // of the checkpoint that was restored
   std::vector<std::string>& notes() noexcept { return notes_; }             // what restorers had to make again
 
   /// Fills values and frontier from a checkpoint. Errors: bad_input (damaged), conflict (the graph changed incompatibly; says what).
@@ -101,6 +102,7 @@ class History {
   std::map<std::string, StoredTask> tasks_;
   bool paused_ = false;
   std::vector<std::string> last_;
+  std::string source_;
   Json metadata_;
   std::vector<std::string> notes_, closing_;
   bool had_tasks_ = false;                          // pending writes may be stored under the current checkpoint

@@ -90,6 +90,7 @@ Result<Json> encode_outcome(const CompiledGraph::Impl& graph, const TaskOutcome&
   for (const auto node : outcome.go_to) go_to.push_back(graph.nodes[node].name);
   CORVID_TRY(auto sends, encode_send_tasks(graph, outcome.sends));
   Json out = {{"writes", std::move(writes)}, {"go_to", std::move(go_to)}, {"sends", std::move(sends)}};
+  if (!outcome.edges) out["edges"] = false;
   if (outcome.to_parent) out["parent"] = {{"values", outcome.parent_values}, {"route", route_json(outcome.parent_route)}};
   return out;
 }
@@ -112,6 +113,7 @@ Result<TaskOutcome> decode_outcome(const CompiledGraph::Impl& graph, const Json&
     outcome.go_to.push_back(node);
   }
   CORVID_TRY(outcome.sends, decode_send_tasks(graph, stored["sends"], notes));
+  outcome.edges = !stored.contains("edges") || stored["edges"] != false;
   if (const auto parent = stored.find("parent"); parent != stored.end()) {
     if (!parent->is_object() || !parent->contains("values") || !parent->contains("route")) return fail(damaged("a parent's command of an unknown form"));
     outcome.to_parent = true;

@@ -198,14 +198,14 @@ Task<void> Run::begin(Input& input) {
         CORVID_CO_TRY(auto commit, history_.checkpoint(*values_, frontier_, mark));
         CORVID_CO_TRY_STATUS(co_await store(std::move(commit), frontier_.empty()));
         skip_pause_ = true;
-        go_on_events();
+        go_on_events("fork");
         co_return Status{};
       }
     }
     if (!has_input) {
       Commit lease = history_.commit();
       CORVID_CO_TRY_STATUS(co_await store_now(std::move(lease)));
-      go_on_events();
+      go_on_events(history_.source());
       co_return Status{};
     }
   } else if (!std::holds_alternative<std::vector<ChannelWrite>>(input) && !std::holds_alternative<Json>(input)) {
@@ -225,18 +225,19 @@ Task<void> Run::take_input(std::vector<ChannelWrite> writes) {
   frontier_.nodes.clear();
   frontier_.sends.clear();
   frontier_.deferred.clear();
-  for (auto& seen : frontier_.seen) std::fill(seen.begin(), seen.end(), 0);
-  skip_pause_ = false;
+  skip_pause_ = false;                              // joins remember who has arrived
   CORVID_CO_TRY_STATUS(input_outcome(std::move(writes)));
   auto stop = co_await barrier("input");
   if (!stop) co_return fail(std::move(stop).error());
   co_return Status{};
 }
 
-Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string caller, SubgraphCheckpoints checkpoints) {
+Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string caller, const NodeDef& as) {
   root_ = false;
   caller_ = std::move(caller);
-  persistent_ = checkpoints != SubgraphCheckpoints::none;
+  persistent_ = as.subgraph_checkpoints != SubgraphCheckpoints::none;
+  if (!as.subgraph_outputs.empty()) outputs_.assign(g_.schema->size(), 0);
+  for (const auto& name : as.subgraph_outputs) outputs_[g_.schema->find(name)] = 1;
   bool go_on = false;
   if (stores()) {
     history_.enable();
@@ -250,7 +251,7 @@ Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string 
       go_on = metadata.is_object() && metadata.contains("caller") && metadata["caller"] == caller_;
     }
   }
-  if (go_on) go_on_events();
+  if (go_on) go_on_events(history_.source());
   else CORVID_CO_TRY_STATUS(co_await take_input(std::move(values)));
   co_return co_await loop();
 }
@@ -262,6 +263,7 @@ Task<RunOutcome> Run::loop() {
     if (frontier_.empty()) co_return outcome(Stop::done);
     if (history_.paused() && !skip_pause_) {
       CORVID_CO_TRY_STATUS(co_await settle());
+      if (events()) event(StreamMode::updates, {{"__interrupt__", Json::array()}});
       co_return outcome(Stop::paused);
     }
     skip_pause_ = false;
@@ -274,6 +276,10 @@ Task<RunOutcome> Run::loop() {
         CORVID_CO_TRY_STATUS(co_await settle());
         co_return fail(std::move(alive).error());
       }
+    }
+    if (!shared_->runtime.memory_reserve_whole()) {
+      CORVID_CO_TRY_STATUS(co_await settle());
+      co_return fail(Error::out_of_memory("memory ran out during the run; it lived on the runtime's reserve until here, where its state is stored"));
     }
     if (steps_ >= shared_->config.recursion_limit) {
       CORVID_CO_TRY_STATUS(co_await settle());
@@ -475,6 +481,11 @@ Task<Run::Stop> Run::barrier(const std::string& source) {
   if (g_.pauses && source == "loop") {
     for (const auto& task : finished_) paused |= g_.pause_after[task.node] != 0;
   }
+  const auto tells = [&](const ChannelWrite& write) { return shown(write.channel); };
+  bool wrote = false;
+  if (events()) {
+    for (const auto& task : finished_) wrote |= std::any_of(task.outcome->writes.begin(), task.outcome->writes.end(), tells);
+  }
   // Tasks that were given up may still read the snapshot.
   tasks_.clear();
   active_.clear();
@@ -496,7 +507,7 @@ Task<Run::Stop> Run::barrier(const std::string& source) {
     }
   }
   if (events()) {
-    if (!written_.empty() || source == "input") values_event(*values_);
+    if (wrote) values_event(*values_);
     checkpoint_event(source);
     co_await flush_events();
   }

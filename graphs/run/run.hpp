@@ -67,6 +67,7 @@ struct Completions {
 class CommitLine {
  public:
   CommitLine(Runtime& runtime, std::shared_ptr<Checkpointer> saver, std::size_t capacity);
+  ~CommitLine();
   boost::asio::awaitable<Status> push(Commit commit);   // waits while the line is full; an earlier commit's error comes back here
   boost::asio::awaitable<Status> finish();              // waits for all; the line is then closed
   boost::asio::awaitable<Status> drain();               // waits for all; the line goes on
@@ -82,7 +83,7 @@ class Run {
 
   Task<RunOutcome> start(Input input);
   /// A subgraph's: `values` by its own channels; `caller` is the parent's task.
-  Task<RunOutcome> start_child(std::vector<ChannelWrite> values, std::string caller, SubgraphCheckpoints checkpoints);
+  Task<RunOutcome> start_child(std::vector<ChannelWrite> values, std::string caller, const NodeDef& as);
 
  private:
   enum class Stop : std::uint8_t { done, paused, interrupted, drained, to_parent };
@@ -122,8 +123,12 @@ class Run {
     std::chrono::steady_clock::time_point give_up_at{};
   };
   Task<void> run_tasks();
+  Task<void> run_active();
+  boost::asio::awaitable<void> stop_active(Error reason);
+  void give_up(Active& active);
   Task<void> prepare_tasks();
   Status start_task(Active& active);
+  Status launch(Active& active);
   void start_handler(Active& active, Error error);
   boost::asio::awaitable<RunOutcome> child_run(std::shared_ptr<TaskRun> task);
   void complete(Active& active, Completion completion);
@@ -147,12 +152,13 @@ class Run {
   bool events() const { return shared_->streams() && (ns_.empty() || shared_->config.subgraph_events); }
   void event(StreamMode mode, Json data, TaskRun* task = nullptr);
   void values_event(std::span<const Value> values, Json interrupts = nullptr);
+  bool shown(std::uint32_t channel) const { return outputs_.empty() || outputs_[channel]; }
   void task_started_event(TaskRun& task);
   void task_finished_event(TaskRun& task);
   void checkpoint_event(const std::string& source);
-  void go_on_events();
+  void go_on_events(const std::string& source);
   boost::asio::awaitable<void> flush_events();
-  Json update_json(const TaskOutcome& outcome) const;
+  Json update_json(const TaskOutcome& outcome, bool all) const;
 
   std::shared_ptr<RunShared> shared_;
   std::shared_ptr<const CompiledGraph> graph_;
@@ -162,6 +168,7 @@ class Run {
   bool persistent_ = true;
   bool root_ = true;
   std::string caller_;
+  std::vector<char> outputs_;                       // of a subgraph: channels that its caller sees; empty: all
   History history_;
   Barrier barrier_;
   std::shared_ptr<std::vector<Value>> values_;
@@ -179,7 +186,6 @@ class Run {
   std::vector<TaskOutcome> outcomes_;               // of tasks in place
   std::shared_ptr<Completions> completions_;
   std::vector<Active> active_;
-  std::vector<StreamEvent> pending_events_;
   std::unique_ptr<Span> span_;
   TaskOutcome parent_command_;
   std::vector<Interrupt> interrupts_;

@@ -25,13 +25,15 @@ struct RunShared {
   Runtime& runtime;
   RunConfig config;
   bool cancellable = false;                         // the caller gave a token, or may call cancel()
-  bool on_pool = false;                             // the run's loop is on the blocking pool, where it may call the saver itself
+  bool saver_blocks = false;
+  bool loop_blocks = false;                         // the loop is on a thread that may wait: it calls the saver itself
   std::shared_ptr<Checkpointer> saver;
   std::shared_ptr<Tracer> tracer;
   std::chrono::steady_clock::time_point started{};  // set where there are events
 
-  // Events. The loop writes them in order; what nodes emit on the executor waits in `emitted` until the loop comes round.
+  // Events. What runs and their nodes on the executor have to tell waits in `emitted`, in order, until one of the runs sends it.
   std::optional<Channel<StreamEvent>> events;
+  std::optional<Channel<bool>> sending;                         // full while a run sends: the others wait, as their reader does
   std::array<bool, 7> wanted{};
   std::mutex emitted_mutex;
   std::deque<StreamEvent> emitted;

@@ -104,7 +104,7 @@ class Targets {
 
 }  // namespace
 
-Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result) {
+Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, bool handled) {
   if (result.error) return fail(std::move(*result.error));
   TaskOutcome outcome;
   if (result.to_parent) {
@@ -139,7 +139,9 @@ Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t
     const std::string who = "the command of \"" + node_name(graph, from) + "\"";
     const auto* allowed = from == graph.start() ? nullptr : &graph.nodes[from].options.destinations;
     for (auto& target : result.go_to_targets.targets) CORVID_TRY_STATUS(targets.add(target, allowed, who));
+    outcome.edges = !handled;
   }
+  if (!outcome.edges) return outcome;
   if (!edges.conditional.empty()) {
     std::vector<Value> fresh;
     std::span<const Value> seen = snapshot;
@@ -227,19 +229,24 @@ Status Barrier::apply(std::span<Finished> finished, std::vector<Value>& values, 
     (graph_.any_defer && graph_.nodes[node].options.defer ? frontier.deferred : frontier.nodes).push_back(node);
   };
   for (const auto node : frontier.deferred) triggered_[node] = 1;
+  // A join is spent when its target has run, not when it fires: a target that an input or an edit put off is still due.
+  const auto complete = [](const std::vector<char>& seen) { return std::find(seen.begin(), seen.end(), 0) == seen.end(); };
+  for (std::size_t j = 0; j < graph_.joins.size(); ++j) {
+    auto& seen = frontier.seen[j];
+    const auto ran = [&](const Finished& task) { return task.node == graph_.joins[j].to; };
+    if (complete(seen) && std::any_of(finished.begin(), finished.end(), ran)) std::fill(seen.begin(), seen.end(), 0);
+  }
   for (auto& task : finished) {
-    const auto& edges = graph_.outgoing[task.node];
-    for (const auto to : edges.to) trigger(to);
-    for (const auto& [join, place] : edges.joins) {
-      auto& seen = frontier.seen[join];
-      seen[place] = 1;
-      if (std::find(seen.begin(), seen.end(), 0) == seen.end()) {
-        std::fill(seen.begin(), seen.end(), 0);
-        trigger(graph_.joins[join].to);
-      }
+    if (task.outcome->edges) {
+      const auto& edges = graph_.outgoing[task.node];
+      for (const auto to : edges.to) trigger(to);
+      for (const auto& [join, place] : edges.joins) frontier.seen[join][place] = 1;
     }
     for (const auto to : task.outcome->go_to) trigger(to);
     for (auto& send : task.outcome->sends) frontier.sends.push_back(std::move(send));
+  }
+  for (std::size_t j = 0; j < graph_.joins.size(); ++j) {
+    if (complete(frontier.seen[j])) trigger(graph_.joins[j].to);
   }
   for (const auto node : frontier.nodes) triggered_[node] = 0;
   for (const auto node : frontier.deferred) triggered_[node] = 0;

@@ -15,7 +15,7 @@ namespace corvid {
 struct Frontier {
   std::vector<std::uint32_t> nodes;                 // by rank
   std::vector<SendTask> sends;
-  std::vector<std::vector<char>> seen;              // by join: which of its nodes have run since it last fired
+  std::vector<std::vector<char>> seen;              // by join: which of its nodes have run since its target last did
   std::vector<std::uint32_t> deferred;              // triggered, waiting for everything else to end; by rank
 
   bool empty() const { return nodes.empty() && sends.empty(); }
@@ -27,9 +27,10 @@ Result<Value> convert(const Value& value, const ChannelSpec& channel);
 /// The values of a Send or of an input given by names. Names that are no channels go to `extra` where there is one, else are an error.
 Result<std::vector<ChannelWrite>> writes_by_name(const Schema& schema, Json object, Json* extra);
 
-/// Checks a node's result, evaluates the conditional edges of `from` with its writes applied, and resolves where it goes.
+/// Checks a node's result, evaluates the conditional edges of `from` with its writes applied, and resolves where it goes. `handled`: an
+/// error handler's, whose targets stand in for the node's edges.
 /// Errors: bad_input, invalid_argument (unknown or undeclared target), what a route failed with.
-Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result);
+Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, bool handled = false);
 
 /// One task's part in the barrier.
 struct Finished {

@@ -24,7 +24,19 @@ struct CommitLine::State {
     return error ? Status(fail(*error)) : Status();
   }
 
+  // However it ends, those who wait for it must hear of it.
   static boost::asio::awaitable<void> work(std::shared_ptr<State> state) {
+    try {
+      co_await store_all(state);
+    } catch (const std::exception&) {
+      std::lock_guard lock(state->mutex);
+      state->error = Error::out_of_memory("no memory left to store the run");
+    }
+    state->waiting.close();
+    state->finished.close();
+  }
+
+  static boost::asio::awaitable<void> store_all(std::shared_ptr<State> state) {
     while (true) {
       auto next = co_await state->waiting.receive();
       if (!next) break;
@@ -40,7 +52,6 @@ struct CommitLine::State {
         state->error = std::move(stored).error();
       }
     }
-    state->finished.close();
   }
 };
 
@@ -49,6 +60,8 @@ CommitLine::CommitLine(Runtime& runtime, std::shared_ptr<Checkpointer> saver, st
   auto work = State::work(state_);
   boost::asio::co_spawn(runtime.io_context(), std::move(work), boost::asio::detached);   // it keeps errors in its state
 }
+
+CommitLine::~CommitLine() { state_->waiting.close(); }
 
 boost::asio::awaitable<Status> CommitLine::push(Commit commit) {
   const auto state = state_;
@@ -74,7 +87,7 @@ boost::asio::awaitable<Status> CommitLine::finish() {
 }
 
 Task<void> Run::call_saver(std::function<Status(Checkpointer&)> call) {
-  if (shared_->on_pool || !shared_->saver->blocks()) co_return call(*shared_->saver);
+  if (shared_->loop_blocks || !shared_->saver->blocks()) co_return call(*shared_->saver);
   auto job = [saver = shared_->saver, call = std::move(call)]() -> Status { return call(*saver); };
   co_return co_await offload(shared_->runtime, std::move(job));
 }
@@ -117,7 +130,7 @@ Task<void> Run::store_now(Commit commit) {
     }
   }
   const auto kind = commit.lease.kind;
-  if (shared_->on_pool || !shared_->saver->blocks()) {
+  if (shared_->loop_blocks || !shared_->saver->blocks()) {
     CORVID_CO_TRY_STATUS(shared_->saver->commit(commit));
   } else {
     auto job = [saver = shared_->saver, &commit]() -> Status { return saver->commit(commit); };

@@ -31,6 +31,7 @@ void TaskRun::own() {
 std::string TaskRun::path() const { return send ? "send:" + std::to_string(send_index) + ":" + node() : "node:" + node(); }
 
 Status TaskRun::open_view() {
+  if (view_) return {};
   std::span<const Value> values = send ? std::span<const Value>(send->values) : values_;
   if (graph_.any_model_state) {
     own_.assign(values.begin(), values.end());

@@ -27,6 +27,7 @@ struct TaskOutcome {
   std::vector<ChannelWrite> writes;
   std::vector<std::uint32_t> go_to;                 // nodes, from commands and conditional edges
   std::vector<SendTask> sends;
+  bool edges = true;                                // false: an error handler's command went elsewhere
   bool to_parent = false;
   Json parent_values;
   Route parent_route;

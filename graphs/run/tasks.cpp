@@ -90,13 +90,24 @@ boost::asio::awaitable<RunOutcome> Run::child_run(std::shared_ptr<TaskRun> task)
   if (def.subgraph_checkpoints != SubgraphCheckpoints::own) ns += ":" + task->task_id();
   Run child(shared_, child_graph, std::move(ns), line_);
   std::string caller = task->task_id();
-  auto ended = co_await child.start_child(std::move(values), std::move(caller), def.subgraph_checkpoints);
+  auto ended = co_await child.start_child(std::move(values), std::move(caller), def);
   co_await child.flush_events();
   if (!ended) throw std::move(ended).error();
   co_return std::move(*ended);
 }
 
 Status Run::start_task(Active& active) {
+  Status launched;
+  try {
+    launched = launch(active);
+  } catch (const std::bad_alloc&) {
+    launched = fail(Error::out_of_memory("no memory left to start a task"));
+  }
+  if (!launched) active.task->status = TaskState::stopped;   // nothing will come of it
+  return launched;
+}
+
+Status Run::launch(Active& active) {
   TaskRun& task = *active.task;
   const NodeDef& def = task.def();
   ++active.attempt;
@@ -105,7 +116,6 @@ Status Run::start_task(Active& active) {
   active.started = Clock::now();
   active.retry_at.reset();
   CORVID_TRY_STATUS(task.open_view());
-  if (active.attempt == 1) task_started_event(task);
   if (shared_->tracer) {
     task.span = shared_->tracer->start("node " + task.node(), span_ ? std::string_view(span_->traceparent()) : std::string_view(shared_->config.trace_parent));
     task.span->attribute(trace_names::kNode, task.node());
@@ -130,7 +140,7 @@ Status Run::start_task(Active& active) {
         completions->push({self, fail(error_of(std::current_exception())), std::nullopt});
       }
     };
-    if (shared_->on_pool) boost::asio::co_spawn(shared_->runtime.blocking_pool(), std::move(body), std::move(done));
+    if (shared_->saver_blocks) boost::asio::co_spawn(shared_->runtime.blocking_pool(), std::move(body), std::move(done));
     else boost::asio::co_spawn(io, std::move(body), std::move(done));
   } else if (def.coroutine) {
     auto done = [self, completions](std::exception_ptr thrown, Result<NodeResult> result) {
@@ -262,7 +272,9 @@ void Run::complete(Active& active, Completion completion) {
       const auto& child_schema = *child.result.schema;
       for (std::uint32_t c = 0; c < child_schema.size(); ++c) {
         const auto here = g_.schema->find(child_schema.at(c).name);
-        if (here != Schema::npos && child.result.values[c]) result.writes.push_back({here, child.result.values[c], false});
+        const auto& outputs = task.def().subgraph_outputs;
+        const bool out = outputs.empty() || std::find(outputs.begin(), outputs.end(), child_schema.at(c).name) != outputs.end();
+        if (out && here != Schema::npos && child.result.values[c]) result.writes.push_back({here, child.result.values[c], false});
       }
     }
     completion.result = std::move(result);
@@ -283,7 +295,7 @@ void Run::complete(Active& active, Completion completion) {
   }
   // A result that comes although the task was told to stop counts for nothing: what the caller was told is what happened.
   if (active.stop_reason) return attempt_failed(active, std::move(*active.stop_reason));
-  auto outcome = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result));
+  auto outcome = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result), active.handling);
   if (!outcome) return attempt_failed(active, std::move(outcome).error());
   task.outcome = std::move(*outcome);
   task.status = TaskState::done;
@@ -297,13 +309,11 @@ Task<void> Run::prepare_tasks() {
     if (task->status == TaskState::done) continue;
     const auto& options = task->def().options;
     if (options.cache) {
-      CORVID_CO_TRY_STATUS(task->open_view());
       CORVID_CO_TRY(auto hit, co_await cached(*task));
       if (hit) {
         CORVID_CO_TRY(task->outcome, history_.read_outcome(*hit));
         task->status = TaskState::done;
         task->from_cache = true;
-        task_started_event(*task);
         task_finished_event(*task);
         continue;
       }
@@ -332,8 +342,6 @@ Task<void> Run::prepare_tasks() {
         task->interrupts.push_back(std::move(interrupt));
         task->ask(std::move(record));
         task->status = TaskState::interrupted;
-        CORVID_CO_TRY_STATUS(task->open_view());
-        task_started_event(*task);
         task_finished_event(*task);
         continue;
       }
@@ -427,9 +435,51 @@ Task<void> Run::store_finished(bool last) {
   co_return Status{};
 }
 
+// It cannot be killed. What it does from here on is discarded, and its thread stays counted.
+void Run::give_up(Active& active) {
+  shared_->abandoned.fetch_add(1);
+  shared_->runtime.metrics().at("graphs.abandoned_functions").add(1);
+  shared_->runtime.log(LogLevel::warn, "graphs", "node \"" + active.task->node() + "\" does not stop; the run goes on without it");
+  active.task->status = TaskState::stopped;
+}
+
 Task<void> Run::run_tasks() {
+  std::optional<Error> failure;
+  try {
+    auto ended = co_await run_active();
+    if (ended) co_return Status{};
+    failure = std::move(ended).error();
+  } catch (const std::bad_alloc&) {
+    failure = Error::out_of_memory("no memory left in the run");
+  }
+  // The run fails by itself, not by a task: those that still run use what goes with it.
+  co_await stop_active(*failure);
+  co_return fail(std::move(*failure));
+}
+
+boost::asio::awaitable<void> Run::stop_active(Error reason) {
+  while (true) {
+    std::vector<Completion> done;
+    {
+      std::lock_guard lock(completions_->mutex);
+      done.swap(completions_->done);
+    }
+    for (const auto& completion : done) completion.task->status = TaskState::stopped;
+    const auto now = Clock::now();
+    std::optional<Clock::time_point> wake;
+    for (auto& active : active_) {
+      if (active.task->status != TaskState::running) continue;
+      stop_task(active, reason, now);
+      if (now >= active.give_up_at) give_up(active);
+      else wake = wake ? std::min(*wake, active.give_up_at) : active.give_up_at;
+    }
+    if (!wake) co_return;
+    co_await completions_->notifier.wait(wake);
+  }
+}
+
+Task<void> Run::run_active() {
   if (!completions_) completions_ = std::make_shared<Completions>();
-  CORVID_CO_TRY_STATUS(co_await prepare_tasks());
   active_.clear();
   std::vector<std::shared_ptr<TaskRun>> waiting;
   // Sends start before the nodes that edges triggered; their writes are joined after those.
@@ -437,14 +487,17 @@ Task<void> Run::run_tasks() {
   std::vector<std::shared_ptr<TaskRun>> in_order(tasks_);
   std::stable_sort(in_order.begin(), in_order.end(), sends_first);
   for (auto& task : in_order) {
-    if (task->status == TaskState::planned) {
-      waiting.push_back(task);
-    } else if (task->restored) {
-      CORVID_CO_TRY_STATUS(task->open_view());
-      task_started_event(*task);
-      task_finished_event(*task);
-    }
+    CORVID_CO_TRY_STATUS(task->open_view());
+    task_started_event(*task);
   }
+  for (auto& task : in_order) {
+    if (task->restored) task_finished_event(*task);
+  }
+  CORVID_CO_TRY_STATUS(co_await prepare_tasks());
+  for (auto& task : in_order) {
+    if (task->status == TaskState::planned) waiting.push_back(task);
+  }
+  co_await flush_events();                          // before nodes on the pool can tell anything
   std::shared_ptr<void> subscription;
   if (shared_->cancellable) {
     subscription = shared_->config.cancellation.on_cancel([completions = completions_] { completions->notifier.notify(); });
@@ -453,6 +506,12 @@ Task<void> Run::run_tasks() {
   const std::size_t limit = shared_->config.max_concurrency > 0 ? static_cast<std::size_t>(shared_->config.max_concurrency) : waiting.size() + 1;
   bool run_over = false;
   active_.reserve(waiting.size());                  // completions are matched by task, but starting must not move what runs
+  std::vector<Completion> done;                     // it and the one that tasks fill take turns: a task that ends need not allocate
+  done.reserve(waiting.size());
+  {
+    std::lock_guard lock(completions_->mutex);
+    completions_->done.reserve(waiting.size());
+  }
   const auto over = [&](const Active& active) {
     const auto status = active.task->status;
     return status != TaskState::running && !active.retry_at;
@@ -505,7 +564,7 @@ Task<void> Run::run_tasks() {
     if (shared_->streams()) wake_at(now + milliseconds(20));   // what nodes emit on the executor goes out soon
     co_await completions_->notifier.wait(wake);
 
-    std::vector<Completion> done;
+    done.clear();
     {
       std::lock_guard lock(completions_->mutex);
       done.swap(completions_->done);
@@ -541,14 +600,10 @@ Task<void> Run::run_tasks() {
         stop_task(active, Error::deadline_exceeded("the node gave no sign of life for its idle timeout of " + std::to_string(timeout.idle.count()) + " ms"), now);
       }
       if (active.stop_reason && now >= active.give_up_at) {
-        // It cannot be killed. What it does from here on is discarded, and its thread stays counted.
         --running;
-        shared_->abandoned.fetch_add(1);
-        shared_->runtime.metrics().at("graphs.abandoned_functions").add(1);
-        shared_->runtime.log(LogLevel::warn, "graphs", "node \"" + active.task->node() + "\" does not stop; the run goes on without it");
+        give_up(active);
         Error reason = std::move(*active.stop_reason);
         active.stop_reason.reset();
-        active.task->status = TaskState::stopped;
         attempt_failed(active, std::move(reason));
         if (active.task->status == TaskState::running) ++running;
       }

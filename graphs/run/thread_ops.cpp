@@ -75,7 +75,9 @@ Result<StateSnapshot> snapshot(const CompiledGraph::Impl& g, LoadedCheckpoint lo
     const auto node = opened.frontier.sends[i].node;
     CORVID_TRY_STATUS(add(node, "send:" + std::to_string(i) + ":" + g.nodes[node].name));
   }
-  for (const auto node : opened.frontier.nodes) CORVID_TRY_STATUS(add(node, "node:" + g.nodes[node].name));
+  auto nodes = opened.frontier.nodes;
+  std::sort(nodes.begin(), nodes.end());            // as they were added
+  for (const auto node : nodes) CORVID_TRY_STATUS(add(node, "node:" + g.nodes[node].name));
   if (newest && !kept.empty()) {
     std::vector<Finished> finished;
     for (auto& outcome : kept) finished.push_back({g.start(), &outcome});
@@ -97,6 +99,13 @@ Status add_open_interrupts(Checkpointer& saver, const std::string& thread_id, St
     CORVID_TRY(auto interrupt, read_interrupt(record));
     state.interrupts.push_back(std::move(interrupt));
   }
+  // In the order of the tasks that asked, or whose subgraphs did.
+  const auto place = [&](const Interrupt& interrupt) {
+    return std::find_if(state.tasks.begin(), state.tasks.end(), [&](const TaskSnapshot& task) {
+      return interrupt.task_id == task.id || interrupt.checkpoint_ns.find(":" + task.id) != std::string::npos;
+    });
+  };
+  std::stable_sort(state.interrupts.begin(), state.interrupts.end(), [&](const Interrupt& a, const Interrupt& b) { return place(a) < place(b); });
   for (auto& task : state.tasks) {
     if (task.state == "pending" && std::any_of(state.interrupts.begin(), state.interrupts.end(), [&](const auto& i) { return i.checkpoint_ns.find(":" + task.id) != std::string::npos; })) {
       task.state = "interrupted";

@@ -45,8 +45,7 @@ Status join_messages(std::vector<Json>& list, std::vector<Json> more) {
       }
       const auto at = places.find(id);
       if (at == places.end()) return fail(Error::bad_input("add_messages cannot remove the message \"" + id + "\": there is none with this id"));
-      removed[at->second] = true;
-      places.erase(at);
+      removed[at->second] = true;                    // its place is kept: the id may come again
       continue;
     }
     if (id.empty()) {
@@ -56,6 +55,7 @@ Status join_messages(std::vector<Json>& list, std::vector<Json> more) {
     }
     if (const auto at = places.find(id); at != places.end()) {
       list[at->second] = std::move(message);
+      removed[at->second] = false;
     } else {
       places.emplace(std::move(id), list.size());
       list.push_back(std::move(message));

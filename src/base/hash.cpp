@@ -48,6 +48,7 @@ void Sha256::block(const std::uint8_t* data) {
 }
 
 void Sha256::update(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;  // an empty span may have no address, which memcpy must not be given
   const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
   std::size_t left = bytes.size();
   length_bytes_ += left;

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "machine.hpp"
+#include "memory_reserve.hpp"
 
 namespace corvid {
 namespace {
@@ -25,7 +26,8 @@ struct Runtime::State {
         pool(options.threads),
         memory(options.memory_budget_bytes != 0 ? options.memory_budget_bytes : usable_memory_bytes()),
         device_limit(options.device_memory_budget_bytes),
-        blocking(kBlockingThreads) {
+        blocking(kBlockingThreads),
+        reserve(options.memory_reserve_bytes) {
     if (options.io_context) {
       io = options.io_context;
       return;
@@ -53,6 +55,7 @@ struct Runtime::State {
   std::optional<boost::asio::io_context> own_io;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard;
   std::thread thread;
+  MemoryReserve reserve;
   boost::asio::io_context* io = nullptr;
 };
 
@@ -69,6 +72,7 @@ MemoryBudget& Runtime::device_memory(int index, std::uint64_t free_bytes) {
   return state_->devices.try_emplace(index, limit != 0 ? limit : free_bytes, limit != 0 ? "Raise RuntimeOptions::device_memory_budget_bytes" : "Free memory of the device, which other programs may hold").first->second;
 }
 Metrics& Runtime::metrics() noexcept { return state_->metrics; }
+bool Runtime::memory_reserve_whole() noexcept { return MemoryReserve::whole(); }
 
 void Runtime::log(LogLevel level, std::string_view component, std::string_view message) noexcept {
   if (state_->log) state_->log(level, component, message);

@@ -45,10 +45,13 @@ class SqliteWorkspace final : public Workspace {
     CORVID_TRY_STATUS(writer_.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                                       "PRAGMA wal_autocheckpoint = 0;"));
     CORVID_TRY(const auto synchronous, pragma(writer_, "synchronous"));
-    CORVID_TRY(Statement mode, writer_.prepare("PRAGMA journal_mode"));
-    CORVID_TRY(const bool known, mode.step());
-    if (synchronous != 2 || !known || mode.text(0) != "wal") {
-      return fail(Error::io("the file system does not allow a write-ahead log; put the workspace on a local disk").at_file(path_.string()));
+    {
+      // Gone before the table is made: SQLite takes this statement for a writer, and would commit only when it ends, where nobody looks.
+      CORVID_TRY(Statement mode, writer_.prepare("PRAGMA journal_mode"));
+      CORVID_TRY(const bool known, mode.step());
+      if (synchronous != 2 || !known || mode.text(0) != "wal") {
+        return fail(Error::io("the file system does not allow a write-ahead log; put the workspace on a local disk").at_file(path_.string()));
+      }
     }
     return writer_.execute("CREATE TABLE IF NOT EXISTS corvid_migrations(module TEXT NOT NULL, version INTEGER NOT NULL,"
                            " PRIMARY KEY(module, version)) WITHOUT ROWID");

@@ -378,9 +378,32 @@ void namespaces_are_apart(Checkpointer& saver) {
   CHECK(saver.threads()->size() == 1);
 }
 
+// Two who load the same state cannot both go on from it.
+void expects_the_newest(Checkpointer& saver) {
+  Commit first = commit_of("e", "", "1", 1);
+  first.expected_latest = "";
+  REQUIRE(saver.commit(first));
+  Commit again = commit_of("e", "", "2", 2);
+  again.expected_latest = "";
+  CHECK(saver.commit(again).error().code() == ErrorCode::conflict);
+  CHECK(get_text(saver, "e", "").starts_with("1 "));
+  again.expected_latest = "1";
+  REQUIRE(saver.commit(again));
+  Commit late = commit_of("e", "", "3", 3);
+  late.expected_latest = "1";
+  const auto refused = saver.commit(late);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == ErrorCode::conflict);
+  CHECK(refused.error().message().find("2") != std::string::npos);
+  Commit inner = commit_of("e", "inner", "1", 1);   // each namespace has a newest of its own
+  inner.expected_latest = "";
+  CHECK(saver.commit(inner));
+}
+
 }  // namespace
 
 void check_states(const MakeSaver& make_empty) {
+  expects_the_newest(*make_empty());
   nothing_of_nothing(*make_empty());
   everything_of_a_checkpoint_comes_back(*make_empty());
   ids_order_by_their_bytes(*make_empty());

@@ -48,7 +48,7 @@ TEST_CASE("graph files: a loop with a condition runs", "[graphs]") {
 }
 
 TEST_CASE("graph files: routes, joins, sends from edges, replace", "[graphs]") {
-  const auto graph = built(R"(
+  const auto graph = built(R"yaml(
 state: {log: {type: list, reducer: append, default: []}, next: string}
 nodes:
   a: {type: set, with: {next: b, log: a}}
@@ -61,13 +61,11 @@ edges:
   - START -> a
   - {from: a, route: "[state.next, 'c']", targets: [b, c]}
   - b + c -> d
-  - {from: d, send: {to: e, over: "range(3)", as: n, index: i
-}
-}
+  - {from: d, send: {to: e, over: "range(3)", as: n, index: i}}
   - e -> f -> END
-)");
+)yaml");
   CHECK(run(*graph, Json::object())["log"] == Json{7, 11, 22});
-  }
+}
 
   TEST_CASE("graph files: the examples run", "[graphs]") {
     const Json lengths = run(*example("map_reduce.yaml"), Json{{"documents", {"one two", "a b c d", "x"}}});
@@ -107,7 +105,7 @@ edges:
   }
 
   TEST_CASE("graph files: graphs within graphs run, retries and errors too", "[graphs]") {
-    const auto graph = built(R"(
+    const auto graph = built(R"yaml(
 state: {x: {type: integer, default: 0}, said: string}
 nodes:
   twice: {graph: add, description: adds}
@@ -119,7 +117,7 @@ graphs:
     state: {x: integer}
     nodes: {one: {type: set, with: {x: "{{ state.x + 1 }}"}}, two: {type: set, with: {x: "{{ state.x + 1 }}"}}}
     edges: [START -> one -> two -> END]
-)");
+)yaml");
     const Json state = run(*graph, Json{{"x", 5}});
     CHECK(state["x"] == 7);
     CHECK(state["said"] == "rejected at broken: x is 7");

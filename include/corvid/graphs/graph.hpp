@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <span>
@@ -33,6 +34,7 @@ struct SubgraphOptions {
   SubgraphCheckpoints checkpoints = SubgraphCheckpoints::inherited;
   bool defer = false;
   std::vector<std::string> destinations;   ///< where its Command(graph=PARENT) may go
+  std::vector<std::string> outputs;        ///< channels that it hands back; empty: all that it shares with this graph
 };
 
 /// Brings a model's state back from what save_state() gave, possibly by computing it anew. Called on the blocking pool.
@@ -75,6 +77,7 @@ class GraphBuilder {
   GraphBuilder& add_edge(std::string_view from, std::string_view to);
   /// `to` runs once all of `from` have run since it last did.
   GraphBuilder& add_edge(std::vector<std::string> from, std::string_view to);
+  GraphBuilder& add_edge(std::initializer_list<std::string_view> from, std::string_view to) { return add_edge(std::vector<std::string>(from.begin(), from.end()), to); }
   /// `route` may name only `targets` (and END, where listed or not).
   GraphBuilder& add_conditional_edges(std::string_view from, RouteFunction route, std::vector<std::string> targets);
 

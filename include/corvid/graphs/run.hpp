@@ -155,7 +155,7 @@ struct TaskSnapshot {
 struct StateSnapshot {
   std::shared_ptr<const Schema> schema;
   std::vector<Value> values;
-  std::vector<std::string> next;                      ///< nodes, in task-path order, a name for each task
+  std::vector<std::string> next;                      ///< a name for each task: those of Sends, then nodes in the order they were added
   std::string checkpoint_id, parent_checkpoint_id;
   std::int64_t step = -1;
   std::string source;

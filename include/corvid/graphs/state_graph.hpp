@@ -12,6 +12,7 @@
 // either, or a Task of either. A route takes (const StateOf<S>&) and returns what a Route is made of, or a Result of it.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -83,6 +84,7 @@ class StateGraph {
   }
   StateGraph& add_edge(std::string_view from, std::string_view to) { builder_.add_edge(from, to); return *this; }
   StateGraph& add_edge(std::vector<std::string> from, std::string_view to) { builder_.add_edge(std::move(from), to); return *this; }
+  StateGraph& add_edge(std::initializer_list<std::string_view> from, std::string_view to) { builder_.add_edge(from, to); return *this; }
   template <class F>
   StateGraph& add_conditional_edges(std::string_view from, F route, std::vector<std::string> targets) {
     RouteFunction erased = [route = std::move(route)](const StateView& view) mutable -> Result<Route> {

@@ -6,6 +6,7 @@
 // Pass it by reference; it must outlive all that was made with it. A host application may hand in its own io_context.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,6 +36,9 @@ struct RuntimeOptions {
   std::uint64_t device_memory_budget_bytes = 0;  ///< hard limit of each accelerator; 0 = what is free there at its first use
   boost::asio::io_context* io_context = nullptr; ///< borrowed, and run by its owner; null = one of our own on a thread
   LogSink log;                                   ///< null discards
+  /// Held back for when an allocation fails, so that what runs can end with out_of_memory where it could not handle an exception. With it
+  /// the process gets a new-handler, in front of the one it has. The process's first runtime decides. 0: none, and no new-handler.
+  std::size_t memory_reserve_bytes = 256 * 1024;
 };
 
 class Runtime {
@@ -52,6 +56,8 @@ class Runtime {
   /// The budget of accelerator `index`; made at the first call, with `free_bytes` as its limit unless RuntimeOptions gives one.
   MemoryBudget& device_memory(int index, std::uint64_t free_bytes);
   Metrics& metrics() noexcept;
+  /// False after memory ran out and until the reserve can be filled again: time to end. It tries to.
+  bool memory_reserve_whole() noexcept;
   void log(LogLevel level, std::string_view component, std::string_view message) noexcept;
 
   /// Runs the task to its end and blocks this thread; never call it on the I/O thread (throws std::logic_error).
