@@ -208,7 +208,9 @@ class Graph final : public Command {
     const std::string resume = "corvid graph resume " + file_ + " --thread " + thread_ + store_.flags();
     for (const auto& question : result.interrupts) {
       const std::string asked = "waits at " + question.node + ": " + dump_json(question.value) + "\n  ";
-      if (question.kind == "approval") {
+      if (thread_.empty()) {
+        session.note(asked + "nothing is kept without --thread: run it with one to answer");
+      } else if (question.kind == "approval") {
         session.note(asked + "corvid approvals approve " + question.id + " --by NAME" + store_.flags() + "   (or edit, reject, respond), then\n  " + resume);
       } else {
         session.note(asked + resume + " --answer " + question.id + "=JSON" + (question.response_schema.is_null() ? "" : "   where JSON fits " + dump_json(question.response_schema)));

@@ -172,7 +172,10 @@ TEST_CASE("graph: run ends done, interrupted or failed; streams come before the 
   const auto asks = here.json({"graph", "run", "questions.yaml", "--thread", "q"});
   CHECK(asks["status"] == "interrupted");
   REQUIRE(asks["interrupts"].size() == 2);
+  CHECK(contains(here({"graph", "run", "questions.yaml"}).err, "without --thread"));
   for (const auto& each : asks["interrupts"]) CHECK(keys(each) == Keys{"id", "node", "value", "response_schema"});
+  CHECK(contains(here({"graph", "run", "questions.yaml", "--thread", "r"}).err, "--answer"));
+  CHECK(contains(here({"graph", "run", "approval.yaml", "--thread", "a", "--workspace", "a.db"}).err, "--by NAME --workspace a.db"));
   write_file(here.dir / "fails.yaml", "state: {x: integer}\nnodes:\n  a: {type: set, with: {x: 1}}\n  b: {type: fail, with: {message: no luck, code: network}}\nedges: [START -> a -> b]\n");
   const auto failed = here({"graph", "run", "fails.yaml", "--thread", "f", "--json"});
   CHECK(failed.code == 1);
@@ -213,6 +216,7 @@ TEST_CASE("graph: answers come in any order and from any process; one that does 
   CHECK(here({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", id["count"] + "=many"}).code == 3);
   CHECK(here({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", "many"}).code == 2);
   CHECK(here({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", "nobody=1"}).code == 4);
+  CHECK(here({"approvals", "approve", id["count"], "--by", "ana"}).code == 3);   // yes is no number
   CHECK(here.json({"approvals", "list"}).size() == 2);
   const auto none = here.json({"graph", "resume", "questions.yaml", "--thread", "t"});
   CHECK(none["status"] == "interrupted");
