@@ -45,9 +45,11 @@ Status run(char* argv[]) {
     return update(&Rag::relevant, std::move(good)).set(&Rag::tries, s[&Rag::tries] + 1);
   });
   graph.add_node("rewrite", [&](const State& s, NodeContext& context) -> Task<Update<Rag>> {
-    std::vector<Message> messages{  // a small model needs to be shown how
+    std::vector<Message> messages{
+        // a small model needs to be shown how
         Message::system("You make a short question longer, so that a search in a harbour's handbook finds the answer."),
-        Message::user("When is it open?"), Message::assistant("At what time does the harbour open in the morning and close in the evening?"),
+        Message::user("When is it open?"),
+        Message::assistant("At what time does the harbour open in the morning and close in the evening?"),
         Message::user(s[&Rag::question])};
     CORVID_CO_TRY(auto said, co_await ask(context, *engine, std::move(messages)));
     co_return update(&Rag::query, std::move(said.text));

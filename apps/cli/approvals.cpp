@@ -12,6 +12,7 @@ class Approvals final : public Command {
     return {"approvals", "questions that graphs have asked, and answers to them",
             "  corvid approvals list\n"
             "  corvid approvals approve ID --by ana\n"
+            "  corvid approvals approve --thread r1 --by ana\n"
             "  corvid approvals edit ID '{\"amount\": 90}' --by ana\n"
             "  corvid approvals reject ID '\"too dear\"' --by ana\n"
             "  corvid approvals respond ID '\"the second one\"' --by ana\n"
@@ -23,7 +24,7 @@ class Approvals final : public Command {
     set.argument("JSON", value_, false, "the value: what to do instead (edit), why (reject), the answer (respond)");
     store_.declare(set);
     set.text("by", by_, "who answers");
-    set.text("thread", thread_, "list: only what this thread asks");
+    set.text("thread", thread_, "list: only what this thread asks; approve, reject: in place of the ID where the thread asks one thing");
   }
   Status run(Session& session) override {
     CORVID_TRY(const auto saver, store_.open(false));
@@ -31,7 +32,13 @@ class Approvals final : public Command {
     if (action_ == "audit") return audit(session, *saver);
     auto decision = decision_from_string(action_);
     if (!decision) return fail(Error::invalid_argument("no action \"" + action_ + "\"; list, approve, edit, reject, respond and audit are known"));
-    if (id_.empty()) return fail(Error::invalid_argument("approvals " + action_ + " needs the question's ID; corvid approvals list shows them"));
+    if (id_.empty() && !thread_.empty()) {
+      CORVID_TRY(const auto open, open_interrupts(*saver, thread_));
+      if (open.empty()) return fail(Error::not_found("the thread \"" + thread_ + "\" asks nothing"));
+      if (open.size() > 1) return fail(Error::invalid_argument("the thread \"" + thread_ + "\" has " + std::to_string(open.size()) + " open questions: name one by its ID; corvid approvals list shows them").at_key("thread"));
+      id_ = open[0].id;
+    }
+    if (id_.empty()) return fail(Error::invalid_argument("approvals " + action_ + " needs the question's ID (corvid approvals list shows them), or --thread where a thread asks one thing"));
     if (by_.empty()) return fail(Error::invalid_argument("approvals " + action_ + " needs --by, who answers").at_key("by"));
     if (value_.empty() && (*decision == Decision::edit || *decision == Decision::respond)) {
       return fail(Error::invalid_argument("approvals " + action_ + " needs a value, as JSON"));

@@ -208,7 +208,9 @@ class Graph final : public Command {
     const std::string resume = "corvid graph resume " + file_ + " --thread " + thread_ + store_.flags();
     for (const auto& question : result.interrupts) {
       const std::string asked = "waits at " + question.node + ": " + dump_json(question.value) + "\n  ";
-      if (question.kind == "approval") {
+      if (thread_.empty()) {
+        session.note(asked + "nothing is kept without --thread: run it with one to answer");
+      } else if (question.kind == "approval") {
         session.note(asked + "corvid approvals approve " + question.id + " --by NAME" + store_.flags() + "   (or edit, reject, respond), then\n  " + resume);
       } else {
         session.note(asked + resume + " --answer " + question.id + "=JSON" + (question.response_schema.is_null() ? "" : "   where JSON fits " + dump_json(question.response_schema)));
@@ -220,17 +222,16 @@ class Graph final : public Command {
 
   // The state is what was stored last; the error says what failed.
   Status report_failure(Session& session, const CompiledGraph& compiled, Error error) {
-    if (session.json && !thread_.empty()) {
-      Json state = Json::object();
-      Json step = nullptr;
-      if (auto stored = read_thread(*compiled.options().checkpointer, thread_)) {
-        CORVID_TRY(state, stored->to_json());
-        step = stored->step;
+    if (session.json) {
+      Json state = Json::object(), step = nullptr, interrupts = Json::array();
+      if (!thread_.empty()) {
+        if (auto stored = read_thread(*compiled.options().checkpointer, thread_)) {
+          CORVID_TRY(state, stored->to_json());
+          step = stored->step;
+          interrupts = interrupts_json(stored->interrupts);   // an answer that did not fit leaves its question open
+        }
       }
-      CORVID_TRY_STATUS(session.write_json({{"status", "failed"}, {"state", std::move(state)}, {"steps", std::move(step)}, {"interrupts", Json::array()},
-                                            {"error", {{"code", std::string(to_string(error.code()))}, {"message", error.message()}, {"node", error.key()}}}}));
-    } else if (session.json) {
-      CORVID_TRY_STATUS(session.write_json({{"status", "failed"}, {"state", Json::object()}, {"steps", nullptr}, {"interrupts", Json::array()},
+      CORVID_TRY_STATUS(session.write_json({{"status", "failed"}, {"state", std::move(state)}, {"steps", std::move(step)}, {"interrupts", std::move(interrupts)},
                                             {"error", {{"code", std::string(to_string(error.code()))}, {"message", error.message()}, {"node", error.key()}}}}));
     }
     return fail(std::move(error));

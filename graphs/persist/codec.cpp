@@ -1,6 +1,8 @@
 #include "graphs/persist/codec.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -12,6 +14,11 @@ constexpr std::byte kPlain{'J'}, kModelState{'M'};
 // Walks CBOR (RFC 8949) without building anything: every length lies inside the input and nothing nests deeper than the limit.
 // Only what nlohmann_json writes is let through: no tags, no indefinite lengths.
 Status check_cbor(std::span<const std::byte> bytes) {
+  // The head of what encrypted_saver.cpp writes; as CBOR it would be four bytes long.
+  constexpr std::byte kEncrypted[] = {std::byte{'C'}, std::byte{'V'}, std::byte{'E'}};
+  if (bytes.size() > 4 && std::equal(std::begin(kEncrypted), std::end(kEncrypted), bytes.begin())) {
+    return fail(Error::bad_input("what is stored here is encrypted; give the key that it was written with"));
+  }
   std::size_t at = 0;
   std::vector<std::uint64_t> open{1};                          // items left at each level
   const auto bad = [&](const char* what) { return fail(Error::bad_input(std::string("damaged stored value: ") + what).at_offset(at)); };

@@ -59,7 +59,8 @@ Status answer_interrupt(Checkpointer& saver, std::string_view interrupt_id, cons
   const std::int64_t now = unix_ms();
   if (at != records.end()) {
     CORVID_TRY(const auto interrupt, read_interrupt(*at));
-    if (answer.decision == Decision::respond || answer.decision == Decision::edit) {
+    // "Yes" to "how many?" would be an answer that the node cannot take; an approval needs no value but where it is edited.
+    if (answer.decision == Decision::respond || answer.decision == Decision::edit || interrupt.kind == "question") {
       CORVID_TRY_STATUS(check_response(interrupt, answer.value));
     }
     if (interrupt.kind == "unknown" && answer.decision != Decision::respond) {

@@ -99,7 +99,7 @@ TEST_CASE("doctor and completion") {
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const Outcome o = run(dir, {"completion", shell});
     CHECK(o.code == 0);
-    CHECK(contains(o.out, "inspect"));
+    for (const char* command : {"inspect", "graph", "approvals"}) CHECK(contains(o.out, command));
   }
 }
 

@@ -172,7 +172,10 @@ TEST_CASE("graph: run ends done, interrupted or failed; streams come before the 
   const auto asks = here.json({"graph", "run", "questions.yaml", "--thread", "q"});
   CHECK(asks["status"] == "interrupted");
   REQUIRE(asks["interrupts"].size() == 2);
+  CHECK(contains(here({"graph", "run", "questions.yaml"}).err, "without --thread"));
   for (const auto& each : asks["interrupts"]) CHECK(keys(each) == Keys{"id", "node", "value", "response_schema"});
+  CHECK(contains(here({"graph", "run", "questions.yaml", "--thread", "r"}).err, "--answer"));
+  CHECK(contains(here({"graph", "run", "approval.yaml", "--thread", "a", "--workspace", "a.db"}).err, "--by NAME --workspace a.db"));
   write_file(here.dir / "fails.yaml", "state: {x: integer}\nnodes:\n  a: {type: set, with: {x: 1}}\n  b: {type: fail, with: {message: no luck, code: network}}\nedges: [START -> a -> b]\n");
   const auto failed = here({"graph", "run", "fails.yaml", "--thread", "f", "--json"});
   CHECK(failed.code == 1);
@@ -209,9 +212,11 @@ TEST_CASE("graph: answers come in any order and from any process; one that does 
   const auto wrong = here({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", id["count"] + "=\"many\"", "--json"});
   CHECK(wrong.code == 3);
   CHECK(error_code(wrong) == "bad_input");
+  CHECK((*parse_json(wrong.out))["interrupts"].size() == 2);
   CHECK(here({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", id["count"] + "=many"}).code == 3);
   CHECK(here({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", "many"}).code == 2);
   CHECK(here({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", "nobody=1"}).code == 4);
+  CHECK(here({"approvals", "approve", id["count"], "--by", "ana"}).code == 3);   // yes is no number
   CHECK(here.json({"approvals", "list"}).size() == 2);
   const auto none = here.json({"graph", "resume", "questions.yaml", "--thread", "t"});
   CHECK(none["status"] == "interrupted");
@@ -220,6 +225,7 @@ TEST_CASE("graph: answers come in any order and from any process; one that does 
   CHECK(one["status"] == "interrupted");
   REQUIRE(one["interrupts"].size() == 1);
   CHECK(one["interrupts"][0]["id"] == id["count"]);
+  CHECK(here({"approvals", "respond", "--thread", "t", "--by", "ana"}).code == 2);   // to say what?
   const auto rest = here.json({"graph", "resume", "questions.yaml", "--thread", "t", "--answer", id["count"] + "=3"});
   CHECK(rest["status"] == "done");
   CHECK(rest["state"]["log"] == Json{"first", "3 Heron"});
@@ -272,7 +278,8 @@ TEST_CASE("approvals: approve, edit, reject and respond, by whom, and the audit 
   const auto yes = id_of("yes");
   CHECK(here.json({"approvals", "approve", yes, "--by", "bo"}) == Json{{"id", yes}, {"decision", "approve"}, {"by", "bo"}});
   CHECK(here({"approvals", "approve", yes, "--by", "cy"}).code != 0);   // once
-  here.json({"approvals", "reject", id_of("no"), "\"too blunt\"", "--by", "bo"});
+  CHECK(here({"approvals", "approve", "--thread", "nobody", "--by", "bo"}).code == 4);
+  CHECK(here.json({"approvals", "reject", "--thread", "no", "--by", "bo"})["decision"] == "reject");   // its only question
   here.json({"approvals", "edit", id_of("edit"), R"({"text": "Dear Ana"})", "--by", "bo"});
   here.json({"approvals", "respond", id_of("ask"), "\"who is Ana?\"", "--by", "bo"});
   const auto go = [&](const std::string& thread) { return here.json({"graph", "resume", "approval.yaml", "--thread", thread}); };
@@ -309,7 +316,9 @@ TEST_CASE("graph: with a key nothing is stored in plain text, and another key is
   const auto wrong = here({"graph", "state", "--thread", "t", "--encryption-key", "other", "--json"});
   CHECK(wrong.code == 3);
   CHECK(error_code(wrong) == "bad_input");
-  CHECK(here({"graph", "state", "--thread", "t", "--json"}).code == 3);
+  const auto none = here({"graph", "state", "--thread", "t", "--json"});
+  CHECK(none.code == 3);
+  CHECK(contains(none.err, "encrypted"));
   CHECK(here({"graph", "state", "--thread", "t", "--encryption-key", "absent"}).code == 4);
   const auto list = here.json({"approvals", "list", "--encryption-key", "key"});
   REQUIRE(list.size() == 1);

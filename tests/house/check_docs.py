@@ -2,7 +2,7 @@
 """Checks that the documents tell the truth. Usage: check_docs.py ROOT PROGRAM, or --self-test PROGRAM.
 
 Every relative link and every path in a code span exists; every `corvid …` line in a span or a shell block names a command and options that
-the program has; every `console` block is run, line by line, in a scratch folder with copies of the documents and of examples/documents, and what it prints must be
+the program has; every `console` block is run, line by line, in a scratch folder with copies of the documents, examples/documents and examples/graphs, and what it prints must be
 what the block shows: `…` stands for anything, a line of it alone for any lines. Without the models, blocks that run one are SKIPPED."""
 import os, pathlib, re, shlex, shutil, subprocess, sys, tempfile
 
@@ -85,7 +85,7 @@ class Checker:
             here.mkdir()
             for each in list(self.root.glob("*.md")):
                 shutil.copy(each, here)
-            for each in ("docs", "examples/documents"):
+            for each in ("docs", "examples/documents", "examples/graphs"):
                 if (self.root / each).exists():
                     shutil.copytree(self.root / each, here / each)
             language, block, start = None, [], 0

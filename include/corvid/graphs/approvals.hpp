@@ -26,7 +26,7 @@ Result<Decision> decision_from_string(std::string_view name);   ///< errors: not
 
 struct AnswerRequest {
   Decision decision = Decision::respond;
-  Json value;                           ///< respond and edit: checked against the question's response schema
+  Json value;                           ///< respond and edit, and all of a plain question: checked against the response schema
   std::string by;                       ///< who answers; not empty
 };
 
