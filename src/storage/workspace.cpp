@@ -92,6 +92,8 @@ class SqliteWorkspace final : public Workspace {
   Status write(FunctionRef<Status(Database&)> body) override {
     std::lock_guard in_process(write_mutex_);
     CORVID_TRY(FileLock lock, FileLock::acquire(lock_path_, options_.busy_timeout_ms));
+    // A rollback needs memory; where there was none, the transaction before this one is still open.
+    if (sqlite3_get_autocommit(writer_.handle()) == 0) CORVID_TRY_STATUS(writer_.execute("ROLLBACK"));
     CORVID_TRY_STATUS(run_cached("BEGIN IMMEDIATE"));
     Rollback rollback(writer_);
     CORVID_TRY_STATUS(body(writer_));
@@ -117,6 +119,7 @@ class SqliteWorkspace final : public Workspace {
     Rollback end(*reader);
     auto status = body(*reader);
     end.now();
+    if (sqlite3_get_autocommit(reader->handle()) == 0) return status;   // it could not end its transaction: not for reuse
     std::lock_guard lock(readers_mutex_);
     readers_.push_back(std::move(*reader));
     return status;
