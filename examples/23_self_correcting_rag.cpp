@@ -46,7 +46,6 @@ Status run(char* argv[]) {
   });
   graph.add_node("rewrite", [&](const State& s, NodeContext& context) -> Task<Update<Rag>> {
     std::vector<Message> messages{
-        // a small model needs to be shown how
         Message::system("You make a short question longer, so that a search in a harbour's handbook finds the answer."),
         Message::user("When is it open?"),
         Message::assistant("At what time does the harbour open in the morning and close in the evening?"),
