@@ -46,7 +46,6 @@ Status run(char* argv[]) {
   });
   graph.add_node("rewrite", [&](const State& s, NodeContext& context) -> Task<Update<Rag>> {
     std::vector<Message> messages{
-        // a small model needs to be shown how
         Message::system("You make a short question longer, so that a search in a harbour's handbook finds the answer."),
         Message::user("When is it open?"),
         Message::assistant("At what time does the harbour open in the morning and close in the evening?"),
@@ -64,7 +63,6 @@ Status run(char* argv[]) {
   const auto grade = [](const State& s) { return !s[&Rag::relevant].empty() ? "answer" : s[&Rag::tries] < 3 ? "rewrite" : "__end__"; };
   graph.add_edge(START, "retrieve").add_edge("rewrite", "retrieve").add_edge("answer", END);
   graph.add_conditional_edges("retrieve", grade, {"answer", "rewrite"});
-
   CORVID_TRY(auto compiled, graph.compile());
   CORVID_TRY(auto result, compiled->invoke_blocking(runtime, input(update(&Rag::question, argv[4]))));
   const auto& answer = result.get(&Rag::answer);
