@@ -83,7 +83,14 @@ struct Talk {
 }  // namespace
 
 TEST_CASE("100,000 supersteps with a store that is slower need no more memory than a few", "[growth]") {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  // A sanitizer keeps freed memory and shadows all of it: there only the order and the count mean something.
+  constexpr int kSteps = 12'000;
+  constexpr bool kMemoryMeans = false;
+#else
   constexpr int kSteps = 100'000;
+  constexpr bool kMemoryMeans = true;
+#endif
   StateGraph<Loop> graph;
   NodeOptions in_place;
   in_place.run_on = RunOn::executor;
@@ -113,7 +120,7 @@ TEST_CASE("100,000 supersteps with a store that is slower need no more memory th
   CHECK(saver->in_order);
   std::printf("slow store: %d supersteps, %.1f s, resident memory grew by %lld bytes after the first 10,000\n", kSteps, seconds,
               static_cast<long long>(saver->most_bytes - saver->early_bytes));
-  CHECK(saver->most_bytes - saver->early_bytes < 4 * 1024 * 1024);
+  if (kMemoryMeans) CHECK(saver->most_bytes - saver->early_bytes < 4 * 1024 * 1024);
 }
 
 TEST_CASE("a conversation of 2,000 turns grows its store linearly", "[growth]") {
