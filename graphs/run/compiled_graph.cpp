@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <stdexcept>
@@ -103,8 +104,19 @@ Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig c
   return run_graph(shared_from_this(), std::move(shared), std::move(input));
 }
 
-// The loop runs on the calling thread, which may wait for the disk: no change of threads but for nodes that ask for one.
+namespace {
+
+// Nothing that such a run awaits is ended by another thread: its loop may live and end with an executor of its own.
+bool stays_here(const CompiledGraph::Impl& graph, const RunConfig& config) {
+  const bool in_place = std::all_of(graph.in_place.begin(), graph.in_place.end(), [](char each) { return each != 0; });
+  return in_place && !(graph.options.checkpointer && config.durability == Durability::async);
+}
+
+}  // namespace
+
+// Where all nodes run in place the loop runs on the calling thread, which may wait for the disk: no change of threads.
 Result<RunResult> CompiledGraph::invoke_blocking(Runtime& runtime, Input input, RunConfig config) const {
+  if (!stays_here(*impl_, config)) return runtime.wait(invoke(runtime, std::move(input), std::move(config)));
   if (runtime.io_context().get_executor().running_in_this_thread()) {
     throw std::logic_error("invoke_blocking on the I/O thread would hold it up: co_await invoke instead");
   }

@@ -56,13 +56,14 @@ TEST_CASE("workers share a queue and end each run once, those of a worker that s
   options.until_empty = true;
 
   Runtime runtime;
+  std::atomic<int> broken{0};   // Catch's assertions are for one thread
   // The first worker hangs in its first run and is stopped there: its claim and its lease run out, and others take the run over.
   CancellationSource first;
   WorkerOptions stopped = options;
   stopped.cancellation = first.token();
   std::thread hanging([&] {
     Runtime own;
-    CHECK(own.wait(work(own, *store.queue, stopped)));
+    if (!own.wait(work(own, *store.queue, stopped))) ++broken;
   });
   while (stop != 0) std::this_thread::sleep_for(5ms);
   first.cancel();
@@ -74,13 +75,17 @@ TEST_CASE("workers share a queue and end each run once, those of a worker that s
     workers.emplace_back([&] {
       Runtime own;
       const auto report = own.wait(work(own, *store.queue, options));
-      REQUIRE(report);
+      if (!report) {
+        ++broken;
+        return;
+      }
       done += report->done;
       failed += report->failed;
       taken_over += report->taken_over;
     });
   }
   for (auto& worker : workers) worker.join();
+  CHECK(broken == 0);
   CHECK(done == kRuns);
   CHECK(failed == 1);
   CHECK(taken_over >= 1);
