@@ -309,6 +309,7 @@ std::vector<std::string> crash_and_go_on(const std::filesystem::path& dir, const
 }  // namespace
 
 TEST_CASE("crash matrix: killed before every write and sync", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   const auto calm = undisturbed();
   Totals totals;
   each_case("kill", points(beyond(calm.calls), 60, 1), totals, [&](std::int64_t n, const auto& dir) {
@@ -318,6 +319,7 @@ TEST_CASE("crash matrix: killed before every write and sync", "[crash]") {
 }
 
 TEST_CASE("crash matrix: killed before every write and sync while storing lags behind", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   const auto calm = undisturbed();
   Totals totals;
   each_case("kill, async", points(calm.calls, 30, 10), totals, [&](std::int64_t n, const auto& dir) {
@@ -329,6 +331,7 @@ TEST_CASE("crash matrix: killed before every write and sync while storing lags b
 }
 
 TEST_CASE("crash matrix: power lost, unsynced data discarded", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   const auto calm = undisturbed();
   Totals totals;
   each_case("power, discarded", points(beyond(calm.calls), 60, 2), totals, [&](std::int64_t n, const auto& dir) {
@@ -338,6 +341,7 @@ TEST_CASE("crash matrix: power lost, unsynced data discarded", "[crash]") {
 }
 
 TEST_CASE("crash matrix: power lost, unsynced data torn", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   const auto calm = undisturbed();
   Totals totals;
   each_case("power, torn", points(beyond(calm.calls), 60, 3), totals, [&](std::int64_t n, const auto& dir) {
@@ -349,6 +353,7 @@ TEST_CASE("crash matrix: power lost, unsynced data torn", "[crash]") {
 }
 
 TEST_CASE("crash matrix: with synchronous=NORMAL the power matrix finds lost steps", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   const auto calm = undisturbed();
   Totals totals;
   // Half-way through either process: by then there are acknowledged steps to lose.
@@ -406,14 +411,22 @@ void errno_matrix(const char* name, const char* how, int number, unsigned seed) 
 
 }  // namespace
 
-TEST_CASE("crash matrix: a call fails with ENOSPC", "[crash]") { errno_matrix("ENOSPC once", "FAULT_FAIL_AT", ENOSPC, 4); }
+TEST_CASE("crash matrix: a call fails with ENOSPC", "[crash]") {
+  if (faults_can_be_preloaded()) errno_matrix("ENOSPC once", "FAULT_FAIL_AT", ENOSPC, 4);
+}
 TEST_CASE("crash matrix: the disk is full from one call on", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   errno_matrix("ENOSPC from there on", "FAULT_FAIL_FROM", ENOSPC, 5);
 }
-TEST_CASE("crash matrix: a call fails with EIO", "[crash]") { errno_matrix("EIO once", "FAULT_FAIL_AT", EIO, 6); }
-TEST_CASE("crash matrix: the disk is gone from one call on", "[crash]") { errno_matrix("EIO from there on", "FAULT_FAIL_FROM", EIO, 7); }
+TEST_CASE("crash matrix: a call fails with EIO", "[crash]") {
+  if (faults_can_be_preloaded()) errno_matrix("EIO once", "FAULT_FAIL_AT", EIO, 6);
+}
+TEST_CASE("crash matrix: the disk is gone from one call on", "[crash]") {
+  if (faults_can_be_preloaded()) errno_matrix("EIO from there on", "FAULT_FAIL_FROM", EIO, 7);
+}
 
 TEST_CASE("crash matrix: an allocation fails", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   const auto calm = undisturbed();
   std::int64_t count = 0;
   {
@@ -442,6 +455,7 @@ TEST_CASE("crash matrix: an allocation fails", "[crash]") {
 }
 
 TEST_CASE("crash matrix: 64 questions, answered in any order by other processes, some of them killed", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
   constexpr int kQuestions = 64;
   const int rounds = full() ? 10 : 1;
   std::size_t processes = 0, killed = 0;

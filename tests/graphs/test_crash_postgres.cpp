@@ -49,6 +49,7 @@ Ended finish(Trial& trial, const Faults& faults) {
 }  // namespace
 
 TEST_CASE("crash matrix: killed before messages to PostgreSQL", "[crash][postgres]") {
+  if (!faults_can_be_preloaded()) return;
   const auto server = PostgresServer::start();
   if (!server) return;
   const auto begun = Clock::now();
@@ -118,6 +119,7 @@ TEST_CASE("crash matrix: killed before messages to PostgreSQL", "[crash][postgre
 }
 
 TEST_CASE("crash matrix: the PostgreSQL server is killed twenty times under runs", "[crash][postgres]") {
+  if (!faults_can_be_preloaded()) return;
   const auto server = PostgresServer::start();
   if (!server) return;
   const auto begun = Clock::now();

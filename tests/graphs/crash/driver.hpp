@@ -1,6 +1,7 @@
 // Starts the crash worker with faults, reads what it says, and judges what is left.
 #pragma once
 
+#include <cstdio>
 #include <sys/types.h>
 
 #include <atomic>
@@ -12,6 +13,17 @@
 #include <vector>
 
 namespace corvid::test {
+
+/// False, with a line that says so, under the address sanitizer: it must be the first library of a process, and faults are preloaded.
+inline bool faults_can_be_preloaded() {
+#if defined(__SANITIZE_ADDRESS__)
+  std::fprintf(stderr, "SKIPPED: faults are injected by a preloaded library, which the address sanitizer does not allow\n");
+  return false;
+#else
+  return true;
+#endif
+}
+
 
 struct Faults {
   std::map<std::string, std::string> environment;  // FAULT_… and CRASH_WORKER_…
