@@ -479,20 +479,26 @@ TEST_CASE("graph: the self-correcting graph answers from the documents, streams 
   CHECK(nothing["state"]["tries"] == 3);
   CHECK(contains(nothing["state"]["answer"].get<std::string>(), "found nothing"));
 
-  // A deadline in the middle of a long answer.
+  // A deadline in the middle of more answers than any machine gives in its time.
+  Json numbers = Json::array();
+  for (int i = 0; i < 500; ++i) numbers.push_back(i);
   write_file(here.dir / "long.yaml", R"(
-state: {said: string, log: {type: list, reducer: append, default: []}}
+state:
+  said: {type: list, reducer: append, default: []}
+  log: {type: list, reducer: append, default: []}
+  numbers: {type: list, default: )" + dump_json(numbers) + R"(}
 nodes:
-  first: {type: set, with: {log: first}}
-  talk: {type: llm, with: {prompt: "Count from one to ten thousand, in words.", max_tokens: 6000, into: said}}
-edges: [START -> first -> talk -> END]
+  first: {type: set, with: {log: [first]}}
+  each: {type: map, with: {over: state.numbers, to: talk}}
+  talk: {type: llm, with: {prompt: "Count from {{ state.item }} to ten thousand, in words.", max_tokens: 6000, append_to: said}}
+edges: [START -> first -> each, talk -> END]
 )");
-  const auto started = std::chrono::steady_clock::now();
   const auto late = here({"graph", "run", "long.yaml", "--thread", "long", "--deadline", "4", "--stream", "messages", "--json"});
-  CHECK(std::chrono::steady_clock::now() - started < 20s);
   CHECK(late.code == 1);
   CHECK(error_code(late) == "deadline_exceeded");
   const auto left = here.json({"graph", "state", "--thread", "long"});
-  CHECK(left["values"] == Json{{"log", {"first"}}});   // no half answer
-  CHECK(left["next"] == Json{"talk"});
+  CHECK(left["values"]["log"] == Json{"first"});
+  CHECK(left["values"]["said"].empty());   // no half answer
+  REQUIRE(left["next"].size() == numbers.size());
+  CHECK(left["next"][0] == "talk");
 }
