@@ -216,6 +216,11 @@ Result<EventStream> NativeEngine::continue_sequence(Sequence& sequence, Generate
 // --- chat -------------------------------------------------------------------------------------------------------------
 
 Result<std::string> NativeEngine::render_chat(const ChatRequest& request) const {
+  CORVID_TRY(auto rendered, render_marked(request));
+  return std::move(rendered.text);
+}
+
+Result<RenderedChat> NativeEngine::render_marked(const ChatRequest& request) const {
   if (!p_.chat_template) return fail(Error::unsupported("the model's file has no chat template; use generate with a raw prompt"));
   for (const auto& message : request.messages) {
     for (const auto& part : message.parts) {
@@ -228,27 +233,28 @@ Result<std::string> NativeEngine::render_chat(const ChatRequest& request) const 
   inputs.tools = template_tools(request.tools);
   inputs.bos_token = p_.bos_text;
   inputs.eos_token = p_.eos_text;
-  return p_.chat_template->render(inputs);
+  return p_.chat_template->render_marked(inputs);
 }
 
 std::optional<std::uint64_t> NativeEngine::count_tokens(const ChatRequest& request) const {
-  const auto text = render_chat(request);
-  if (!text) return std::nullopt;
-  EncodeOptions options;
-  options.parse_special = true;
-  const auto ids = p_.tokenizer->encode(*text, options);
+  const auto ids = chat_tokens(request);
   if (!ids) return std::nullopt;
   return ids->size();
 }
 
-Task<EventStream> NativeEngine::chat(ChatRequest request) {
-  if (!request.tools.empty()) co_return fail(Error::unsupported("the native engine cannot hold an answer to tool calls yet; leave the tools out or use a remote model").at_key("tools"));
-  CORVID_CO_TRY(const std::string text, render_chat(request));
+Result<std::vector<TokenId>> NativeEngine::chat_tokens(const ChatRequest& request) const {
+  CORVID_TRY(const auto prompt, render_marked(request));
   EncodeOptions encoding;
   encoding.parse_special = true;
+  encoding.literal = prompt.input;
   // Most templates write BOS themselves; a second one would be a different prompt.
-  encoding.add_special = p_.bos_text.empty() || !text.starts_with(p_.bos_text);
-  CORVID_CO_TRY(auto ids, p_.tokenizer->encode(text, encoding));
+  encoding.add_special = p_.bos_text.empty() || !prompt.text.starts_with(p_.bos_text);
+  return p_.tokenizer->encode(prompt.text, encoding);
+}
+
+Task<EventStream> NativeEngine::chat(ChatRequest request) {
+  if (!request.tools.empty()) co_return fail(Error::unsupported("the native engine cannot hold an answer to tool calls yet; leave the tools out or use a remote model").at_key("tools"));
+  CORVID_CO_TRY(auto ids, chat_tokens(request));
   GenerateRequest asked;
   asked.prompt = std::move(ids);
   asked.sampling = std::move(request.sampling);
