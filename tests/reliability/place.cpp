@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,6 +142,7 @@ void Place::edit_documents() {
 
 Ended Place::run(std::vector<std::string> words, const Faults& faults, std::string_view input, int kill_after_ms) {
   words.insert(words.begin(), CORVID_PROGRAM);
+  if (nobody_) words.insert(words.begin(), {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
   for (const char* each : {"--workspace", "", "--json"}) words.emplace_back(*each ? each : workspace().string());
   const std::string in = (root_ / "stdin").string(), out = (root_ / "stdout").string(), err = (root_ / "stderr").string();
   write_file(in, input);
@@ -168,15 +170,19 @@ Ended Place::run(std::vector<std::string> words, const Faults& faults, std::stri
   posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   pid_t child = 0;
-  const int spawned = ::posix_spawn(&child, CORVID_PROGRAM, &actions, nullptr, argv.data(), envp.data());
+  const int spawned = ::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), envp.data());
   posix_spawn_file_actions_destroy(&actions);
   Ended ended;
   if (spawned != 0) return ended;
   const auto begin = Clock::now();
   int status = 0;
   while (true) {
-    const pid_t done = ::waitpid(child, &status, WNOHANG);
-    if (done == child) break;
+    rusage used{};
+    const pid_t done = ::wait4(child, &status, WNOHANG, &used);
+    if (done == child) {
+      ended.peak_bytes = static_cast<std::int64_t>(used.ru_maxrss) * 1024;
+      break;
+    }
     const auto passed = Clock::now() - begin;
     const bool too_long = passed > kPatience;
     if (too_long || (kill_after_ms >= 0 && passed >= std::chrono::milliseconds(kill_after_ms))) {

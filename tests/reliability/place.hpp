@@ -31,6 +31,7 @@ struct Ended {
   int signal = 0;
   bool hung = false;
   std::string out, err;
+  std::int64_t peak_bytes = 0;   ///< of resident memory
   Json error() const;   ///< the object in {"error": …} on standard error; null where there is none
 };
 
@@ -59,6 +60,8 @@ class Place {
   /// Runs `corvid WORDS… --workspace W --json`; at most a minute. `kill_after_ms` ≥ 0 sends SIGKILL then.
   Ended run(std::vector<std::string> words, const Faults& faults = {}, std::string_view input = {}, int kill_after_ms = -1);
   Ended ingest(const Faults& faults = {}, int kill_after_ms = -1) { return run({"ingest", documents().string(), "--embedder", (root_ / "encoder").string(), "--threads", "1"}, faults, {}, kill_after_ms); }
+  /// Whether the next runs are by an unprivileged user (only root can; permissions mean nothing to root).
+  void as_nobody(bool yes) { nobody_ = yes; }
   Ended chat(const Faults& faults, std::string_view turns);
   Totals totals() const;     ///< of the last run
 
@@ -70,6 +73,7 @@ class Place {
 
  private:
   std::filesystem::path root_;
+  bool nobody_ = false;
 };
 
 /// Cases in two lanes, each with a Place of its own; prints the totals, fails with what was wrong.
