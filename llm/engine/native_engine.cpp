@@ -354,9 +354,10 @@ void NativeEngine::settle() {
 
 void NativeEngine::admit() {
   while (!waiting_.empty() && running_.size() < p_.options.max_running) {
+    if (waiting_.front()->put_back && !running_.empty() && !room_for(*waiting_.front())) break;
     auto request = std::move(waiting_.front());
     waiting_.pop_front();
-    request->started = Clock::now();
+    if (!request->put_back) request->started = Clock::now();
     if (p_.options.prefix_cache && request->run.ids.empty()) {
       // The run that shares the longest prefix; the last prompt token is always computed, its logits are needed.
       const TokenRun* best = nullptr;
@@ -421,11 +422,14 @@ bool NativeEngine::step() {
     }
   }
   if (parts.empty()) return handed_out;
-  auto status = p_.stepper->step(parts, logits_);
-  while (!status && status.error().code() == ErrorCode::out_of_memory && evict()) status = p_.stepper->step(parts, logits_);
+  const auto status = step_with_room(*p_.stepper, parts, logits_);
   if (!status) {
-    // Out of pages: the newest gives way, the others go on. Anything else is everybody's.
-    if (status.error().code() == ErrorCode::out_of_memory && work.size() > 1) fail_request(*work.back().request, status.error());
+    // Out of pages: the newest gives way until there is room, the others go on. Anything else is everybody's.
+    if (status.error().code() == ErrorCode::out_of_memory && work.size() > 1) {
+      const auto newest = std::find_if(work.rbegin(), work.rend(), [](const Work& each) { return each.request->can_wait(); });
+      if (newest != work.rend()) put_back(*newest->request);
+      else fail_request(*work.back().request, status.error());
+    }
     else for (const Work& each : work) fail_request(*each.request, status.error());
     return true;
   }
@@ -557,6 +561,39 @@ void NativeEngine::keep_prefix(Request& request) {
   cache_.push_front(std::move(request.run));
   request.run = TokenRun(p_.pool);
   if (cache_.size() > kCachedRuns) cache_.pop_back();
+}
+
+Status NativeEngine::step_with_room(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits) {
+  auto status = stepper.step(parts, logits);
+  while (!status && status.error().code() == ErrorCode::out_of_memory && evict()) status = stepper.step(parts, logits);
+  return status;
+}
+
+Status NativeEngine::step_before_others(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits) {
+  while (true) {
+    auto status = step_with_room(stepper, parts, logits);
+    if (status || status.error().code() != ErrorCode::out_of_memory) return status;
+    const auto newest = std::find_if(running_.rbegin(), running_.rend(), [](const auto& each) { return each->can_wait(); });
+    if (newest == running_.rend()) return status;
+    put_back(**newest);
+  }
+}
+
+// Its pages go to the others; what it has said stays, and is read again when it is its turn.
+void NativeEngine::put_back(Request& request) {
+  request.run.clear();
+  request.put_back = true;
+  const auto at = std::find_if(running_.begin(), running_.end(), [&](const auto& each) { return each.get() == &request; });
+  waiting_.push_front(std::move(*at));
+  running_.erase(at);
+}
+
+bool NativeEngine::room_for(const Request& request) {
+  const auto page_tokens = static_cast<std::size_t>(p_.pool->shape().page_tokens);
+  // And a page for each that runs, or it would be put back at once.
+  const auto wanted = static_cast<std::int64_t>(request.seen.size() / page_tokens + 1 + running_.size());
+  while (p_.pool->free_pages() < wanted) if (!evict()) return false;
+  return true;
 }
 
 bool NativeEngine::evict() {

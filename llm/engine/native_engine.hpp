@@ -90,6 +90,12 @@ class NativeEngine final : public Engine, public SequenceHost {
   void emit(Request& request, Result<GenerationEvent> event);
   void keep_prefix(Request& request);
   bool evict();
+  /// A step for which cached prefixes make room. On the engine's thread.
+  Status step_with_room(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits);
+  /// A step of a job between the others' steps, for which they give way too.
+  Status step_before_others(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits);
+  void put_back(Request& request);
+  bool room_for(const Request& request);
 
   Runtime& runtime_;
   Parts p_;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <new>
 #include <vector>
@@ -49,6 +50,13 @@ std::uint64_t data_bytes() {
   return 0;
 }
 
+// Computing time of the process, whatever else the machine does.
+double process_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+}
+
 void limit_memory([[maybe_unused]] std::uint64_t extra_bytes) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   const rlimit limit{data_bytes() + extra_bytes + kThreadBytes, RLIM_INFINITY};
@@ -64,7 +72,7 @@ void limit_memory([[maybe_unused]] std::uint64_t extra_bytes) {
   limit_memory(extra_bytes);
   for (; shared.at < count; ++shared.at) {
     ::alarm(kPatienceSeconds);
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = process_ms();
     CaseResult result;
     try {
       result = body(runtime, shared.at);
@@ -73,7 +81,7 @@ void limit_memory([[maybe_unused]] std::uint64_t extra_bytes) {
     } catch (const std::exception& thrown) {
       result.wrong = std::string("it threw: ") + thrown.what();
     }
-    shared.slowest_ms = std::max(shared.slowest_ms, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    shared.slowest_ms = std::max(shared.slowest_ms, process_ms() - begin);
     shared.accepted += result.accepted;
     if (!result.wrong.empty()) shared.add("case " + std::to_string(shared.at) + ": " + result.wrong);
   }
@@ -101,7 +109,7 @@ IsolatedTotals run_isolated(const std::string& name, std::int64_t count, std::ui
     ++shared.at;
   }
   const IsolatedTotals totals{count, shared.accepted, shared.wrong, shared.slowest_ms};
-  std::printf("%s: %lld cases, %lld accepted, %lld wrong, slowest %.0f ms, %.0f s\n", name.c_str(), static_cast<long long>(count), static_cast<long long>(totals.accepted),
+  std::printf("%s: %lld cases, %lld accepted, %lld wrong, slowest %.0f ms of computing, %.0f s\n", name.c_str(), static_cast<long long>(count), static_cast<long long>(totals.accepted),
               static_cast<long long>(totals.wrong), totals.slowest_ms, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   for (int i = 0; i < shared.problems; ++i) UNSCOPED_INFO(shared.problem[i]);
   CHECK(totals.wrong == 0);

@@ -17,7 +17,7 @@ struct CaseResult {
 
 struct IsolatedTotals {
   std::int64_t cases = 0, accepted = 0, wrong = 0;
-  double slowest_ms = 0;
+  double slowest_ms = 0;     ///< of the process's computing time
 };
 
 /// Runs body(runtime, i) for each i of [0, count) in a child with one compute thread; a new child follows one that ends early. Each case may

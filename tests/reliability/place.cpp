@@ -140,11 +140,11 @@ void Place::edit_documents() {
   write_file(documents() / "new.md", "# New\n\nA text that was not there before.\n");
 }
 
-Ended Place::run(std::vector<std::string> words, const Faults& faults, std::string_view input, int kill_after_ms) {
+Ended Place::run(std::vector<std::string> words, const Faults& faults, std::string_view input, int kill_after_ms, const std::string& lane) {
   words.insert(words.begin(), CORVID_PROGRAM);
   if (nobody_) words.insert(words.begin(), {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
   for (const char* each : {"--workspace", "", "--json"}) words.emplace_back(*each ? each : workspace().string());
-  const std::string in = (root_ / "stdin").string(), out = (root_ / "stdout").string(), err = (root_ / "stderr").string();
+  const std::string in = (root_ / ("stdin" + lane)).string(), out = (root_ / ("stdout" + lane)).string(), err = (root_ / ("stderr" + lane)).string();
   write_file(in, input);
   fs::remove(root_ / "totals");
   fs::remove(root_ / "count");

@@ -57,8 +57,9 @@ class Place {
   void write_documents();
   void edit_documents();
 
-  /// Runs `corvid WORDS… --workspace W --json`; at most a minute. `kill_after_ms` ≥ 0 sends SIGKILL then.
-  Ended run(std::vector<std::string> words, const Faults& faults = {}, std::string_view input = {}, int kill_after_ms = -1);
+  /// Runs `corvid WORDS… --workspace W --json`; at most a minute. `kill_after_ms` ≥ 0 sends SIGKILL then. Runs at
+  /// once need lanes of their own: their standard streams are files by that name.
+  Ended run(std::vector<std::string> words, const Faults& faults = {}, std::string_view input = {}, int kill_after_ms = -1, const std::string& lane = {});
   Ended ingest(const Faults& faults = {}, int kill_after_ms = -1) { return run({"ingest", documents().string(), "--embedder", (root_ / "encoder").string(), "--threads", "1"}, faults, {}, kill_after_ms); }
   /// Whether the next runs are by an unprivileged user (only root can; permissions mean nothing to root).
   void as_nobody(bool yes) { nobody_ = yes; }
