@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <system_error>
 
 namespace corvid::cli {
 namespace {
@@ -107,12 +108,15 @@ GraphView::GraphView()
 
 GraphView::GraphView(Options options) : options_(std::move(options)) {
   if (!options_.active || !options_.animate) return;
-  thread_ = std::thread([this] {
-    std::unique_lock lock(mutex_);
-    while (!wake_.wait_for(lock, kFrame, [&] { return finished_; })) {
-      if (drawn_ > 0) draw(false);
-    }
-  });
+  try {
+    thread_ = std::thread([this] {
+      std::unique_lock lock(mutex_);
+      while (!wake_.wait_for(lock, kFrame, [&] { return finished_; })) {
+        if (drawn_ > 0) draw(false);
+      }
+    });
+  } catch (const std::system_error&) {  // no thread to be had: the view changes with events alone
+  }
 }
 
 GraphView::~GraphView() { finish(); }

@@ -4,6 +4,7 @@
 #include <exception>
 #include <map>
 #include <string_view>
+#include <system_error>
 
 #include "apps/cli/command.hpp"
 #include "apps/cli/configuration.hpp"
@@ -173,6 +174,9 @@ int run_program(int argc, char** argv) {
       status = line.command_of.at(sub)->run(session);
     } catch (const std::bad_alloc&) {
       status = fail(Error::out_of_memory("the machine has no memory left for this"));
+    } catch (const std::system_error& thrown) {
+      if (thrown.code() == std::errc::resource_unavailable_try_again) status = fail(Error::limit_exceeded("the system starts no more threads: close other programs, or raise the limits of processes (ulimit -u) and memory"));
+      else status = fail(Error::internal(std::string("a defect in Corvid, please report it: ") + thrown.what()));
     } catch (const std::exception& defect) {
       status = fail(Error::internal(std::string("a defect in Corvid, please report it: ") + defect.what()));
     }

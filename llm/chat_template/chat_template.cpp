@@ -67,10 +67,19 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, ChatTemplateLimits 
 }
 
 Result<std::string> ChatTemplate::render(const ChatTemplateInputs& inputs) const {
+  CORVID_TRY(auto rendered, render_marked(inputs));
+  return std::move(rendered.text);
+}
+
+Result<RenderedChat> ChatTemplate::render_marked(const ChatTemplateInputs& inputs) const {
   if (!inputs.extra.is_object() && !inputs.extra.is_null()) return fail(Error::invalid_argument("further template variables are not an object").at_key("extra"));
   try {
     llm::tmpl::Interpreter interpreter(program_->limits, inputs.now);
-    return interpreter.render(program_->body, inputs);
+    auto text = interpreter.render(program_->body, inputs);
+    RenderedChat out;
+    out.input = std::move(text.input);
+    out.text = std::move(static_cast<std::string&>(text));
+    return out;
   } catch (Failure& failure) {
     return fail(std::move(failure.error));
   }

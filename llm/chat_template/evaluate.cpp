@@ -123,7 +123,7 @@ Value Interpreter::slice(const Expr& e, const std::shared_ptr<Scope>& scope) {
     const auto chars = characters(*s);
     std::string out;
     each(bounds(parts, static_cast<std::int64_t>(chars.size()), e.offset), [&](std::size_t i) { out += chars[i]; });
-    return text(std::move(out), e.offset);
+    return s->input.empty() ? text(std::move(out), e.offset) : as_input(text(std::move(out), e.offset));
   }
   const auto* list = owner.list();
   if (!list || list->lazy) raise(ErrorCode::bad_input, "a " + std::string(type_name(owner)) + " cannot be sliced", e.offset);
@@ -190,7 +190,7 @@ Value Interpreter::item(const Value& owner, const Value& key, std::size_t offset
       charge(s->size(), offset);
       const auto chars = characters(*s);
       const auto i = at(chars.size());
-      return i ? Value(chars[*i]) : undefined("character");
+      return !i ? undefined("character") : s->input.empty() ? Value(chars[*i]) : as_input(Value(chars[*i]));
     }
   }
   if (const auto* name = key.text()) return attribute(owner, *name, offset);
@@ -224,7 +224,7 @@ std::vector<Value> Interpreter::iterate(const Value& value, std::size_t offset) 
   }
   if (const auto* s = value.text()) {
     charge(s->size() * 100, offset);
-    for (const auto c : characters(*s)) out.emplace_back(c);
+    for (const auto c : characters(*s)) out.push_back(s->input.empty() ? Value(c) : as_input(Value(c)));
     return out;
   }
   raise(ErrorCode::bad_input, "a " + std::string(type_name(value)) + " cannot be iterated over", offset);
@@ -302,7 +302,11 @@ Value Interpreter::binary(const Expr& e, const std::shared_ptr<Scope>& scope) {
   if (e.text == "and") return truthy(a) ? eval(*e.kids[1], scope) : a;
   if (e.text == "or") return truthy(a) ? a : eval(*e.kids[1], scope);
   const Value b = eval(*e.kids[1], scope);
-  if (e.text == "~") return text(string_of(a, e.offset) + string_of(b, e.offset), e.offset);
+  if (e.text == "~") {
+    Text joined = text_of(a, e.offset);
+    joined.add(text_of(b, e.offset));
+    return text(std::move(joined), e.offset);
+  }
   if (a.is<Undefined>()) is_undefined(a, e.offset);
   if (b.is<Undefined>()) is_undefined(b, e.offset);
   return arithmetic(e.text, a, b, e.offset);
@@ -310,7 +314,11 @@ Value Interpreter::binary(const Expr& e, const std::shared_ptr<Scope>& scope) {
 
 Value Interpreter::arithmetic(const std::string& op, const Value& a, const Value& b, std::size_t offset) {
   if (const auto* s = a.text()) {
-    if (op == "+" && b.text()) return text(*s + *b.text(), offset);
+    if (op == "+" && b.text()) {
+      Text joined = *s;
+      joined.add(*b.text());
+      return text(std::move(joined), offset);
+    }
     if (op == "%") return text(percent_format(*this, *s, b.list() && b.list()->tuple ? b.list()->items : std::vector<Value>{b}, offset), offset);
   }
   if (a.list() && b.list() && op == "+" && a.list()->tuple == b.list()->tuple && !a.list()->lazy && !b.list()->lazy) {
@@ -327,7 +335,7 @@ Value Interpreter::arithmetic(const std::string& op, const Value& a, const Value
       if (!s->empty() && times > limits_.max_output_bytes / s->size() + 1) raise(ErrorCode::limit_exceeded, "a text is repeated " + std::to_string(times) + " times", offset);
       std::string out;
       for (std::uint64_t n = 0; n < times && !s->empty(); ++n) out += *s;
-      return text(std::move(out), offset);
+      return s->input.empty() ? text(std::move(out), offset) : as_input(text(std::move(out), offset));
     }
     if (const auto* list = other.list()) {
       if (!list->items.empty() && times > limits_.max_range / list->items.size() + 1) raise(ErrorCode::limit_exceeded, "a list is repeated " + std::to_string(times) + " times", offset);

@@ -66,12 +66,12 @@ Value size_of(Interpreter& in, const Value& v, const Arguments& a) {
 Value join(Interpreter& in, const Value& v, const Arguments& a) {
   const Value* separator = a.get(0, "d");
   const Value* attribute = a.get(1, "attribute");
-  const std::string between = separator ? in.string_of(*separator, a.offset) : std::string();
-  std::string out;
+  const Text between = separator ? in.text_of(*separator, a.offset) : Text();
+  Text out;
   bool first = true;
   for (const auto& item : in.iterate(v, a.offset)) {
-    if (!std::exchange(first, false)) out += between;
-    out += in.string_of(attribute ? in.path(item, *attribute, a.offset) : item, a.offset);
+    if (!std::exchange(first, false)) out.add(between);
+    out.add(in.text_of(attribute ? in.path(item, *attribute, a.offset) : item, a.offset));
     if (out.size() > in.max_text()) raise(ErrorCode::limit_exceeded, "join makes too long a text", a.offset);
   }
   return in.text(std::move(out), a.offset);
@@ -241,7 +241,7 @@ Value indent(Interpreter& in, const Value& v, const Arguments& a) {
   const Value* width = a.get(0, "width");
   const std::int64_t n = width && width->text() ? 0 : integer_or(width, 4, a.offset);
   if (n > 1024) raise(ErrorCode::limit_exceeded, "indent is wider than 1024", a.offset);
-  const std::string pad = width && width->text() ? *width->text() : std::string(static_cast<std::size_t>(std::max<std::int64_t>(n, 0)), ' ');
+  const std::string pad = width && width->text() ? std::string(*width->text()) : std::string(static_cast<std::size_t>(std::max<std::int64_t>(n, 0)), ' ');
   const bool first = flag(a, 1, "first"), blank = flag(a, 2, "blank");
   const std::string s = in.string_of(v, a.offset);
   std::string out = first ? pad : "";
@@ -308,8 +308,8 @@ const std::map<std::string_view, Filter>& filters() {
       {"title", mapped<title_words>}, {"capitalize", mapped<capitalize>},
       {"trim", [](Interpreter& in, const Value& v, const Arguments& a) {
          const Value* set = a.get(0, "chars");
-         const std::string s = in.string_of(v, a.offset);
-         return in.text(std::string(strip(s, set && set->text() ? *set->text() : std::string_view(), true, true)), a.offset);
+         const Text s = in.text_of(v, a.offset);
+         return in.text(stripped(s, set && set->text() ? std::string_view(*set->text()) : std::string_view(), true, true), a.offset);
        }},
       {"select", [](Interpreter& in, const Value& v, const Arguments& a) { return choose(in, v, a, false, true); }},
       {"reject", [](Interpreter& in, const Value& v, const Arguments& a) { return choose(in, v, a, false, false); }},
@@ -320,13 +320,13 @@ const std::map<std::string_view, Filter>& filters() {
       {"first", [](Interpreter& in, const Value& v, const Arguments& a) { return slice_end(in, v, a, false); }},
       {"last", [](Interpreter& in, const Value& v, const Arguments& a) { return slice_end(in, v, a, true); }},
       {"list", [](Interpreter& in, const Value& v, const Arguments& a) { return make_list(in.iterate(v, a.offset)); }},
-      {"string", [](Interpreter& in, const Value& v, const Arguments& a) { return in.text(in.string_of(v, a.offset), a.offset); }},
-      {"safe", [](Interpreter& in, const Value& v, const Arguments& a) { return in.text(in.string_of(v, a.offset), a.offset); }},
+      {"string", [](Interpreter& in, const Value& v, const Arguments& a) { return in.text(in.text_of(v, a.offset), a.offset); }},
+      {"safe", [](Interpreter& in, const Value& v, const Arguments& a) { return in.text(in.text_of(v, a.offset), a.offset); }},
       {"default", [](Interpreter&, const Value& v, const Arguments& a) { return absent_or(v, a); }},
       {"d", [](Interpreter&, const Value& v, const Arguments& a) { return absent_or(v, a); }},
       {"attr", [](Interpreter& in, const Value& v, const Arguments& a) { return in.attribute(v, name_argument(a, 0, "an attribute"), a.offset); }},
-      {"format", [](Interpreter& in, const Value& v, const Arguments& a) { return in.text(percent_format(in, in.string_of(v, a.offset), a.positional, a.offset), a.offset); }},
-      {"replace", [](Interpreter& in, const Value& v, const Arguments& a) { return in.method(in.text(in.string_of(v, a.offset), a.offset), "replace", a); }},
+      {"format", [](Interpreter& in, const Value& v, const Arguments& a) { return in.text(percent_format(in, in.text_of(v, a.offset), a.positional, a.offset), a.offset); }},
+      {"replace", [](Interpreter& in, const Value& v, const Arguments& a) { return in.method(in.text(in.text_of(v, a.offset), a.offset), "replace", a); }},
   };
   return table;
 }
@@ -335,7 +335,27 @@ const std::map<std::string_view, Filter>& filters() {
 
 bool filter_exists(std::string_view name) { return filters().count(name) != 0; }
 
+namespace {
+
+bool any_input(const Value& subject, const Arguments& args) {
+  return has_input(subject) || std::any_of(args.positional.begin(), args.positional.end(), [](const Value& v) { return has_input(v); }) ||
+         std::any_of(args.named.begin(), args.named.end(), [](const auto& named) { return has_input(named.second); });
+}
+
+}  // namespace
+
+// What a filter or a method makes of marked texts is marked whole, but where it says better.
 Value Interpreter::filter(std::string_view name, const Value& subject, const Arguments& args) {
+  Value made = apply_filter(name, subject, args);
+  return (made.text() || made.list()) && any_input(subject, args) ? as_input(std::move(made)) : made;
+}
+
+Value Interpreter::method(const Value& self, std::string_view name, const Arguments& args) {
+  Value made = apply_method(self, name, args);
+  return (made.text() || made.list()) && any_input(self, args) ? as_input(std::move(made)) : made;
+}
+
+Value Interpreter::apply_filter(std::string_view name, const Value& subject, const Arguments& args) {
   step(args.offset);
   const auto it = filters().find(name);
   if (it == filters().end()) raise(ErrorCode::unsupported, "the filter '" + std::string(name) + "' is not supported in chat templates", args.offset);

@@ -94,11 +94,11 @@ Value Interpreter::function(std::string_view name, const Arguments& args) {
   raise(ErrorCode::unsupported, "the function " + std::string(name) + "() is not supported in chat templates", args.offset);
 }
 
-std::string percent_format(Interpreter& in, std::string_view format, const std::vector<Value>& values, std::size_t offset) {
-  std::string out;
+Text percent_format(Interpreter& in, const Text& format, const std::vector<Value>& values, std::size_t offset) {
+  Text out;
   std::size_t next = 0;
   for (std::size_t i = 0; i < format.size(); ++i) {
-    if (format[i] != '%') { out += format[i]; continue; }
+    if (format[i] != '%') { out.add(format.part(i, i + 1)); continue; }
     if (++i >= format.size()) raise(ErrorCode::bad_input, "a format ends in %", offset);
     if (format[i] == '%') { out += '%'; continue; }
     std::string spec = "%";
@@ -110,7 +110,7 @@ std::string percent_format(Interpreter& in, std::string_view format, const std::
     double d = 0;
     std::int64_t n = 0;
     if (kind == 's' && spec == "%") {
-      out += in.string_of(value, offset);
+      out.add(in.text_of(value, offset));
     } else if (kind == 'd' && value.number(d) && std::abs(d) < 9e18 && spec.size() < 5) {
       if (!value.integer(n)) n = static_cast<std::int64_t>(d);
       out.append(buffer, static_cast<std::size_t>(std::snprintf(buffer, sizeof buffer, (spec + "lld").c_str(), static_cast<long long>(n))));

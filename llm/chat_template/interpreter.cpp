@@ -41,7 +41,9 @@ void Interpreter::charge(std::size_t bytes, std::size_t offset) {
   if (bytes_ / 256 > limits_.max_output_bytes) raise(ErrorCode::limit_exceeded, "the template makes too much text or too long lists", offset);
 }
 
-Value Interpreter::text(std::string value, std::size_t offset) {
+Value Interpreter::text(std::string value, std::size_t offset) { return text(Text(std::move(value)), offset); }
+
+Value Interpreter::text(Text value, std::size_t offset) {
   if (value.size() > std::max(limits_.max_output_bytes, std::size_t{1} << 16)) {
     raise(ErrorCode::limit_exceeded, "the template makes a text of over " + std::to_string(limits_.max_output_bytes) + " bytes", offset);
   }
@@ -57,6 +59,12 @@ std::string Interpreter::string_of(const Value& value, std::size_t offset) {
   }
 }
 
+Text Interpreter::text_of(const Value& value, std::size_t offset) {
+  if (const auto* text = value.text()) return *text;
+  std::string written = string_of(value, offset);
+  return has_input(value) ? Text::of_input(std::move(written)) : Text(std::move(written));
+}
+
 Value Interpreter::from_json(const OrderedJson& json, std::size_t depth) {
   if (depth > limits_.max_depth) raise(ErrorCode::limit_exceeded, "the template's inputs nest deeper than " + std::to_string(limits_.max_depth) + " levels", 0);
   switch (json.type()) {
@@ -68,7 +76,7 @@ Value Interpreter::from_json(const OrderedJson& json, std::size_t depth) {
       return static_cast<std::int64_t>(value);
     }
     case OrderedJson::value_t::number_float: return json.get<double>();
-    case OrderedJson::value_t::string: return json.get<std::string>();
+    case OrderedJson::value_t::string: return Text::of_input(json.get<std::string>());
     case OrderedJson::value_t::array: {
       std::vector<Value> items;
       for (const auto& item : json) items.push_back(from_json(item, depth + 1));
@@ -76,14 +84,14 @@ Value Interpreter::from_json(const OrderedJson& json, std::size_t depth) {
     }
     case OrderedJson::value_t::object: {
       auto dict = std::make_shared<Dict>();
-      for (const auto& [key, item] : json.items()) dict->set(Value(key), from_json(item, depth + 1));
+      for (const auto& [key, item] : json.items()) dict->set(Value(Text::of_input(key)), from_json(item, depth + 1));
       return dict;
     }
     default: return None{};
   }
 }
 
-std::string Interpreter::render(const Body& body, const ChatTemplateInputs& inputs) {
+Text Interpreter::render(const Body& body, const ChatTemplateInputs& inputs) {
   auto globals = std::make_shared<Scope>();
   for (const char* name : {"raise_exception", "strftime_now", "namespace", "range", "dict", "joiner"}) {
     auto callable = std::make_shared<Callable>();
@@ -99,17 +107,18 @@ std::string Interpreter::render(const Body& body, const ChatTemplateInputs& inpu
   for (const auto& [key, value] : inputs.extra.items()) globals->names[key] = from_json(value, 0);
   auto top = std::make_shared<Scope>();
   top->parent = std::move(globals);
-  std::string out;
+  Text out;
   out_ = &out;
   run(body, top);
   return out;
 }
 
-void Interpreter::print(std::string_view text, std::size_t offset) {
+template <class T>
+void Interpreter::print(const T& text, std::size_t offset) {
   if (text.size() > limits_.max_output_bytes - std::min(out_->size(), limits_.max_output_bytes)) {
     raise(ErrorCode::limit_exceeded, "the template's output passes " + std::to_string(limits_.max_output_bytes) + " bytes", offset);
   }
-  *out_ += text;
+  out_->add(text);
 }
 
 Interpreter::Flow Interpreter::run(const Body& body, const std::shared_ptr<Scope>& scope) {
@@ -127,8 +136,8 @@ Interpreter::Flow Interpreter::run(const Stmt& stmt, const std::shared_ptr<Scope
     return s;
   };
   switch (stmt.kind) {
-    case StmtKind::data: print(stmt.text, stmt.offset); return Flow::normal;
-    case StmtKind::print: print(string_of(eval(*stmt.expr, scope), stmt.offset), stmt.offset); return Flow::normal;
+    case StmtKind::data: print(std::string_view(stmt.text), stmt.offset); return Flow::normal;
+    case StmtKind::print: print(text_of(eval(*stmt.expr, scope), stmt.offset), stmt.offset); return Flow::normal;
     case StmtKind::branch: return branch(stmt, scope);
     case StmtKind::loop: return loop(stmt, scope);
     case StmtKind::assign: bind(*stmt.target, eval(*stmt.expr, scope), *scope, *scope); return Flow::normal;
@@ -137,7 +146,7 @@ Interpreter::Flow Interpreter::run(const Stmt& stmt, const std::shared_ptr<Scope
     case StmtKind::scope: return run(stmt.body, inner());
     case StmtKind::filter: {
       const Value value(captured(stmt.body, inner()));
-      print(string_of(filtered(*stmt.expr, scope, &value), stmt.offset), stmt.offset);
+      print(text_of(filtered(*stmt.expr, scope, &value), stmt.offset), stmt.offset);
       return Flow::normal;
     }
     case StmtKind::with: {
@@ -192,9 +201,9 @@ Interpreter::Flow Interpreter::loop(const Stmt& stmt, const std::shared_ptr<Scop
   return Flow::normal;
 }
 
-std::string Interpreter::captured(const Body& body, const std::shared_ptr<Scope>& scope) {
-  std::string text;
-  std::string* const outer = std::exchange(out_, &text);
+Text Interpreter::captured(const Body& body, const std::shared_ptr<Scope>& scope) {
+  Text text;
+  Text* const outer = std::exchange(out_, &text);
   run(body, scope);  // a Failure ends the rendering, so out_ need not be put back then
   out_ = outer;
   charge(text.size(), 0);

@@ -38,14 +38,17 @@ class Interpreter {
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
 
-  std::string render(const Body& body, const ChatTemplateInputs& inputs);
+  Text render(const Body& body, const ChatTemplateInputs& inputs);
 
   // For filters, tests, methods and functions:
   void step(std::size_t offset);
   /// Counts memory made, in bytes; a template may make 256 times its output limit in all.
   void charge(std::size_t bytes, std::size_t offset);
   Value text(std::string value, std::size_t offset);
+  Value text(Text value, std::size_t offset);
   std::string string_of(const Value& value, std::size_t offset);
+  /// The same with the marks: a text's own, all of it where something else holds marked texts.
+  Text text_of(const Value& value, std::size_t offset);
   /// What a `for` would run over. bad_input for what cannot be.
   std::vector<Value> iterate(const Value& value, std::size_t offset);
   Value attribute(const Value& owner, std::string_view name, std::size_t offset);
@@ -71,9 +74,10 @@ class Interpreter {
   Flow loop(const Stmt& stmt, const std::shared_ptr<Scope>& scope);
   void capture(const Stmt& stmt, const std::shared_ptr<Scope>& scope);
   void define(const Stmt& stmt, const std::shared_ptr<Scope>& scope);
-  std::string captured(const Body& body, const std::shared_ptr<Scope>& scope);
+  Text captured(const Body& body, const std::shared_ptr<Scope>& scope);
   void bind(const Expr& target, Value value, Scope& scope, Scope& where);
-  void print(std::string_view text, std::size_t offset);
+  template <class T>
+  void print(const T& text, std::size_t offset);
 
   Value eval(const Expr& e, const std::shared_ptr<Scope>& scope);
   Value make_container(const Expr& e, const std::shared_ptr<Scope>& scope);
@@ -90,7 +94,10 @@ class Interpreter {
   Value call_macro(const Callable& callee, const Arguments& arguments);
   Value make_namespace(const Arguments& arguments);
 
+  /// An input: its texts are marked.
   Value from_json(const OrderedJson& json, std::size_t depth);
+  Value apply_filter(std::string_view name, const Value& subject, const Arguments& arguments);
+  Value apply_method(const Value& self, std::string_view name, const Arguments& arguments);
 
   ChatTemplateLimits limits_;
   std::optional<std::time_t> now_;
@@ -99,13 +106,13 @@ class Interpreter {
   std::size_t depth_ = 0;   // of evaluation
   std::size_t calls_ = 0;   // of macros
   std::size_t loops_ = 0;
-  std::string* out_ = nullptr;
+  Text* out_ = nullptr;
   // Macros refer to the scope that defines them, namespaces to anything: these lists break the cycles in the end.
   std::vector<std::shared_ptr<Scope>> kept_scopes_;
   std::vector<NamespaceP> namespaces_;
 };
 
 bool has_method(const Value& self, std::string_view name);
-std::string percent_format(Interpreter& in, std::string_view format, const std::vector<Value>& values, std::size_t offset);
+Text percent_format(Interpreter& in, const Text& format, const std::vector<Value>& values, std::size_t offset);
 
 }  // namespace corvid::llm::tmpl

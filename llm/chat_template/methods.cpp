@@ -53,43 +53,43 @@ bool any_affix(const Value* value, std::size_t offset, Match match) {
 }
 
 // str.format with {}, {0} and {name}, without conversions and format specifications.
-std::string brace_format(Interpreter& in, std::string_view format, const Arguments& args) {
-  std::string out;
+Text brace_format(Interpreter& in, const Text& format, const Arguments& args) {
+  Text out;
   std::size_t next = 0;
   for (std::size_t i = 0; i < format.size(); ++i) {
     const char c = format[i];
     if ((c == '{' || c == '}') && i + 1 < format.size() && format[i + 1] == c) {
-      out += c;
+      out.add(format.part(i, i + 1));
       ++i;
     } else if (c == '{') {
       const std::size_t end = format.find('}', i);
       if (end == std::string_view::npos) raise(ErrorCode::bad_input, "format() meets a '{' without '}'", args.offset);
-      const auto field = format.substr(i + 1, end - i - 1);
+      const auto field = std::string_view(format).substr(i + 1, end - i - 1);
       if (field.find_first_of("!:.[") != std::string_view::npos) raise(ErrorCode::unsupported, "the format field {" + std::string(field) + "} is not supported", args.offset);
       const Value* value = nullptr;
       if (field.empty()) value = args.get(next++, "");
       else if (field.find_first_not_of("0123456789") == std::string_view::npos && field.size() < 6) value = args.get(static_cast<std::size_t>(std::stoul(std::string(field))), "");
       else value = args.get(SIZE_MAX, field);
       if (!value) raise(ErrorCode::bad_input, "format() has no value for {" + std::string(field) + "}", args.offset);
-      out += in.string_of(*value, args.offset);
+      out.add(in.text_of(*value, args.offset));
       if (out.size() > in.max_text()) raise(ErrorCode::limit_exceeded, "format() makes too long a text", args.offset);
       i = end;
     } else if (c == '}') {
       raise(ErrorCode::bad_input, "format() meets a single '}'", args.offset);
     } else {
-      out += c;
+      out.add(format.part(i, i + 1));
     }
   }
   return out;
 }
 
-Value text_method(Interpreter& in, const std::string& s, std::string_view name, const Arguments& args) {
+Value text_method(Interpreter& in, const Text& s, std::string_view name, const Arguments& args) {
   in.charge(s.size(), args.offset);
   const auto keep = [&](std::string text) { return in.text(std::move(text), args.offset); };
   if (name == "strip" || name == "lstrip" || name == "rstrip") {
     const Value* set = args.get(0, "chars");
     if (set && set->text() && set->text()->empty()) return s;
-    return keep(std::string(strip(s, set && set->text() ? *set->text() : std::string_view(), name != "rstrip", name != "lstrip")));
+    return in.text(stripped(s, set && set->text() ? std::string_view(*set->text()) : std::string_view(), name != "rstrip", name != "lstrip"), args.offset);
   }
   if (name == "split" || name == "rsplit") {
     const Value* separator = args.get(0, "sep");
@@ -121,18 +121,18 @@ Value text_method(Interpreter& in, const std::string& s, std::string_view name, 
     return keep(replace(s, from, to, integer_argument(args, 2, "count", -1)));
   }
   if (name == "join") {
-    std::string out;
+    Text out;
     bool first = true;
     if (args.positional.empty()) raise(ErrorCode::bad_input, "join() takes a list", args.offset);
     for (const auto& item : in.iterate(args.positional[0], args.offset)) {
       if (!item.text()) raise(ErrorCode::bad_input, "join() takes a list of str", args.offset);
-      if (!std::exchange(first, false)) out += s;
-      out += *item.text();
+      if (!std::exchange(first, false)) out.add(s);
+      out.add(*item.text());
       if (out.size() > in.max_text()) raise(ErrorCode::limit_exceeded, "join() makes too long a text", args.offset);
     }
-    return keep(std::move(out));
+    return in.text(std::move(out), args.offset);
   }
-  if (name == "format") return keep(brace_format(in, s, args));
+  if (name == "format") return in.text(brace_format(in, s, args), args.offset);
   if (name == "find" || name == "rfind" || name == "index") {
     const auto& what = text_argument(args, 0, "sub", name);
     const std::size_t at = name == "rfind" ? s.rfind(what) : s.find(what);
@@ -239,7 +239,7 @@ bool has_method(const Value& self, std::string_view name) {
   return false;
 }
 
-Value Interpreter::method(const Value& self, std::string_view name, const Arguments& args) {
+Value Interpreter::apply_method(const Value& self, std::string_view name, const Arguments& args) {
   step(args.offset);
   if (const auto* s = self.text()) return text_method(*this, *s, name, args);
   if (self.dict()) return dict_method(*this, self, name, args);

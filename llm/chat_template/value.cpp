@@ -1,10 +1,62 @@
 #include "llm/chat_template/value.hpp"
 
+#include <algorithm>
 #include <cmath>
+
+#include "llm/chat_template/text.hpp"
 
 namespace corvid::llm::tmpl {
 
 void raise(ErrorCode code, std::string message, std::size_t offset) { throw Failure{Error(code, std::move(message)).at_offset(offset)}; }
+
+Text Text::of_input(std::string bytes) {
+  Text out(std::move(bytes));
+  if (!out.empty()) out.input.push_back({0, out.size()});
+  return out;
+}
+
+void Text::add(const Text& other) {
+  const std::size_t base = size();
+  append(other);
+  for (const auto& range : other.input) {
+    if (!input.empty() && input.back().end == base + range.begin) input.back().end = base + range.end;
+    else input.push_back({base + range.begin, base + range.end});
+  }
+}
+
+Text Text::part(std::size_t begin, std::size_t end) const {
+  Text out(substr(begin, end - begin));
+  for (const auto& range : input) {
+    const std::size_t from = std::max(range.begin, begin), to = std::min(range.end, end);
+    if (from < to) out.input.push_back({from - begin, to - begin});
+  }
+  return out;
+}
+
+Text stripped(const Text& text, std::string_view set, bool left, bool right) {
+  const std::string_view kept = strip(text, set, left, right);
+  const auto begin = kept.empty() ? std::size_t{0} : static_cast<std::size_t>(kept.data() - text.data());
+  return text.part(begin, begin + kept.size());
+}
+
+bool has_input(const Value& value, std::size_t depth) {
+  if (depth > 100) return true;
+  if (const auto* text = value.text()) return !text->input.empty();
+  if (const auto* list = value.list()) return std::any_of(list->items.begin(), list->items.end(), [&](const Value& v) { return has_input(v, depth + 1); });
+  if (const auto* dict = value.dict()) return std::any_of(dict->items.begin(), dict->items.end(), [&](const auto& item) { return has_input(item.first, depth + 1) || has_input(item.second, depth + 1); });
+  return false;
+}
+
+Value as_input(Value made) {
+  if (const auto* text = made.text()) return text->empty() || !text->input.empty() ? made : Value(Text::of_input(*text));
+  const auto* list = made.list();
+  if (!list) return made;
+  const auto plain = [](const Value& v) { return v.text() && !v.text()->empty() && v.text()->input.empty(); };
+  if (std::none_of(list->items.begin(), list->items.end(), [&](const Value& v) { return plain(v) || v.list(); })) return made;
+  auto copy = std::make_shared<List>(*list);
+  for (auto& item : copy->items) item = as_input(std::move(item));
+  return copy;
+}
 
 bool Value::integer(std::int64_t& out) const {
   if (const auto* b = as<bool>()) { out = *b ? 1 : 0; return true; }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "corvid/base/result.hpp"
+#include "corvid/text/tokenizer.hpp"
 
 namespace corvid::llm::tmpl {
 
@@ -29,7 +30,19 @@ struct Loop;
 
 struct Undefined { std::shared_ptr<const std::string> name; };
 struct None {};
-using Str = std::shared_ptr<const std::string>;
+/// A text, and which of its bytes came from the inputs and not from the template itself (sorted, apart from each other): a marker in
+/// those must stay text. What makes a text of others marks all of it where it cannot tell.
+struct Text : std::string {
+  Text() = default;
+  explicit Text(std::string plain) : std::string(std::move(plain)) {}
+  static Text of_input(std::string bytes);
+  void add(std::string_view plain) { append(plain); }
+  void add(const Text& other);
+  /// Bytes [begin, end) with their marks.
+  Text part(std::size_t begin, std::size_t end) const;
+  std::vector<TextRange> input;
+};
+using Str = std::shared_ptr<const Text>;
 using ListP = std::shared_ptr<List>;
 using DictP = std::shared_ptr<Dict>;
 using NamespaceP = std::shared_ptr<Namespace>;
@@ -39,13 +52,14 @@ using LoopP = std::shared_ptr<Loop>;
 struct Value : std::variant<Undefined, None, bool, std::int64_t, double, Str, ListP, DictP, NamespaceP, CallableP, LoopP> {
   using variant::variant;
   Value() : variant(Undefined{}) {}
-  Value(std::string text) : variant(std::make_shared<const std::string>(std::move(text))) {}
+  Value(Text text) : variant(std::make_shared<const Text>(std::move(text))) {}
+  Value(std::string text) : Value(Text(std::move(text))) {}
   Value(std::string_view text) : Value(std::string(text)) {}
   Value(const char* text) : Value(std::string(text)) {}
 
   template <class T> const T* as() const { return std::get_if<T>(static_cast<const variant*>(this)); }
   template <class T> bool is() const { return as<T>() != nullptr; }
-  const std::string* text() const { const Str* s = as<Str>(); return s ? s->get() : nullptr; }
+  const Text* text() const { const Str* s = as<Str>(); return s ? s->get() : nullptr; }
   const List* list() const { const ListP* l = as<ListP>(); return l ? l->get() : nullptr; }
   const Dict* dict() const { const DictP* d = as<DictP>(); return d ? d->get() : nullptr; }
   /// A bool counts as 0 or 1, as in Python.
@@ -92,6 +106,13 @@ struct Callable {
 
 inline Value make_lazy(std::vector<Value> items) { return std::make_shared<List>(List{std::move(items), false, true}); }
 inline Value make_list(std::vector<Value> items, bool tuple = false) { return std::make_shared<List>(List{std::move(items), tuple}); }
+
+/// As strip() of text.hpp, with the marks of what is left.
+Text stripped(const Text& text, std::string_view set, bool left, bool right);
+/// Whether any text in it is marked, at any depth of lists and dicts.
+bool has_input(const Value& value, std::size_t depth = 0);
+/// `made` of values of which some were marked: its texts that have no marks get them whole; also those in a list.
+Value as_input(Value made);
 
 bool truthy(const Value& value);
 bool equal(const Value& a, const Value& b, std::size_t depth = 0);

@@ -1,6 +1,7 @@
 // Engine::load: from a model's file to a running engine.
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #include "corvid/runtime/offload.hpp"
 #include "corvid/tensor/model_file.hpp"
@@ -88,7 +89,11 @@ Result<std::shared_ptr<Engine>> assemble(Runtime& runtime, std::shared_ptr<const
   if (const auto eos = parts.tokenizer->eos()) parts.eos_text = parts.tokenizer->token_bytes(*eos, true);
   parts.options = std::move(options);
   parts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  return std::shared_ptr<Engine>(std::make_shared<NativeEngine>(runtime, std::move(parts)));
+  try {
+    return std::shared_ptr<Engine>(std::make_shared<NativeEngine>(runtime, std::move(parts)));
+  } catch (const std::system_error& thrown) {
+    return fail(Error::limit_exceeded(std::string("no thread could be started for the engine: ") + thrown.what()));
+  }
 }
 
 }  // namespace llm

@@ -216,6 +216,11 @@ Result<EventStream> NativeEngine::continue_sequence(Sequence& sequence, Generate
 // --- chat -------------------------------------------------------------------------------------------------------------
 
 Result<std::string> NativeEngine::render_chat(const ChatRequest& request) const {
+  CORVID_TRY(auto rendered, render_marked(request));
+  return std::move(rendered.text);
+}
+
+Result<RenderedChat> NativeEngine::render_marked(const ChatRequest& request) const {
   if (!p_.chat_template) return fail(Error::unsupported("the model's file has no chat template; use generate with a raw prompt"));
   for (const auto& message : request.messages) {
     for (const auto& part : message.parts) {
@@ -228,27 +233,28 @@ Result<std::string> NativeEngine::render_chat(const ChatRequest& request) const 
   inputs.tools = template_tools(request.tools);
   inputs.bos_token = p_.bos_text;
   inputs.eos_token = p_.eos_text;
-  return p_.chat_template->render(inputs);
+  return p_.chat_template->render_marked(inputs);
 }
 
 std::optional<std::uint64_t> NativeEngine::count_tokens(const ChatRequest& request) const {
-  const auto text = render_chat(request);
-  if (!text) return std::nullopt;
-  EncodeOptions options;
-  options.parse_special = true;
-  const auto ids = p_.tokenizer->encode(*text, options);
+  const auto ids = chat_tokens(request);
   if (!ids) return std::nullopt;
   return ids->size();
 }
 
-Task<EventStream> NativeEngine::chat(ChatRequest request) {
-  if (!request.tools.empty()) co_return fail(Error::unsupported("the native engine cannot hold an answer to tool calls yet; leave the tools out or use a remote model").at_key("tools"));
-  CORVID_CO_TRY(const std::string text, render_chat(request));
+Result<std::vector<TokenId>> NativeEngine::chat_tokens(const ChatRequest& request) const {
+  CORVID_TRY(const auto prompt, render_marked(request));
   EncodeOptions encoding;
   encoding.parse_special = true;
+  encoding.literal = prompt.input;
   // Most templates write BOS themselves; a second one would be a different prompt.
-  encoding.add_special = p_.bos_text.empty() || !text.starts_with(p_.bos_text);
-  CORVID_CO_TRY(auto ids, p_.tokenizer->encode(text, encoding));
+  encoding.add_special = p_.bos_text.empty() || !prompt.text.starts_with(p_.bos_text);
+  return p_.tokenizer->encode(prompt.text, encoding);
+}
+
+Task<EventStream> NativeEngine::chat(ChatRequest request) {
+  if (!request.tools.empty()) co_return fail(Error::unsupported("the native engine cannot hold an answer to tool calls yet; leave the tools out or use a remote model").at_key("tools"));
+  CORVID_CO_TRY(auto ids, chat_tokens(request));
   GenerateRequest asked;
   asked.prompt = std::move(ids);
   asked.sampling = std::move(request.sampling);
@@ -348,9 +354,10 @@ void NativeEngine::settle() {
 
 void NativeEngine::admit() {
   while (!waiting_.empty() && running_.size() < p_.options.max_running) {
+    if (waiting_.front()->put_back && !running_.empty() && !room_for(*waiting_.front())) break;
     auto request = std::move(waiting_.front());
     waiting_.pop_front();
-    request->started = Clock::now();
+    if (!request->put_back) request->started = Clock::now();
     if (p_.options.prefix_cache && request->run.ids.empty()) {
       // The run that shares the longest prefix; the last prompt token is always computed, its logits are needed.
       const TokenRun* best = nullptr;
@@ -415,11 +422,14 @@ bool NativeEngine::step() {
     }
   }
   if (parts.empty()) return handed_out;
-  auto status = p_.stepper->step(parts, logits_);
-  while (!status && status.error().code() == ErrorCode::out_of_memory && evict()) status = p_.stepper->step(parts, logits_);
+  const auto status = step_with_room(*p_.stepper, parts, logits_);
   if (!status) {
-    // Out of pages: the newest gives way, the others go on. Anything else is everybody's.
-    if (status.error().code() == ErrorCode::out_of_memory && work.size() > 1) fail_request(*work.back().request, status.error());
+    // Out of pages: the newest gives way until there is room, the others go on. Anything else is everybody's.
+    if (status.error().code() == ErrorCode::out_of_memory && work.size() > 1) {
+      const auto newest = std::find_if(work.rbegin(), work.rend(), [](const Work& each) { return each.request->can_wait(); });
+      if (newest != work.rend()) put_back(*newest->request);
+      else fail_request(*work.back().request, status.error());
+    }
     else for (const Work& each : work) fail_request(*each.request, status.error());
     return true;
   }
@@ -551,6 +561,39 @@ void NativeEngine::keep_prefix(Request& request) {
   cache_.push_front(std::move(request.run));
   request.run = TokenRun(p_.pool);
   if (cache_.size() > kCachedRuns) cache_.pop_back();
+}
+
+Status NativeEngine::step_with_room(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits) {
+  auto status = stepper.step(parts, logits);
+  while (!status && status.error().code() == ErrorCode::out_of_memory && evict()) status = stepper.step(parts, logits);
+  return status;
+}
+
+Status NativeEngine::step_before_others(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits) {
+  while (true) {
+    auto status = step_with_room(stepper, parts, logits);
+    if (status || status.error().code() != ErrorCode::out_of_memory) return status;
+    const auto newest = std::find_if(running_.rbegin(), running_.rend(), [](const auto& each) { return each->can_wait(); });
+    if (newest == running_.rend()) return status;
+    put_back(**newest);
+  }
+}
+
+// Its pages go to the others; what it has said stays, and is read again when it is its turn.
+void NativeEngine::put_back(Request& request) {
+  request.run.clear();
+  request.put_back = true;
+  const auto at = std::find_if(running_.begin(), running_.end(), [&](const auto& each) { return each.get() == &request; });
+  waiting_.push_front(std::move(*at));
+  running_.erase(at);
+}
+
+bool NativeEngine::room_for(const Request& request) {
+  const auto page_tokens = static_cast<std::size_t>(p_.pool->shape().page_tokens);
+  // And a page for each that runs, or it would be put back at once.
+  const auto wanted = static_cast<std::int64_t>(request.seen.size() / page_tokens + 1 + running_.size());
+  while (p_.pool->free_pages() < wanted) if (!evict()) return false;
+  return true;
 }
 
 bool NativeEngine::evict() {

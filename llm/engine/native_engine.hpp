@@ -42,6 +42,7 @@ class NativeEngine final : public Engine, public SequenceHost {
   const ModelInfo& info() const noexcept override { return p_.info; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const noexcept override { return p_.tokenizer; }
   Result<std::string> render_chat(const ChatRequest& request) const override;
+  Result<std::vector<TokenId>> chat_tokens(const ChatRequest& request) const override;
   GenerationTimings load_timings() const noexcept override;
   // ChatModel
   Task<EventStream> chat(ChatRequest request) override;
@@ -61,6 +62,7 @@ class NativeEngine final : public Engine, public SequenceHost {
   std::optional<std::uint64_t> context_tokens() const noexcept override { return p_.options.context_tokens; }
 
  private:
+  Result<RenderedChat> render_marked(const ChatRequest& request) const;
   // What streams and channels may touch after the engine has gone.
   struct Loop {
     std::mutex mutex;
@@ -88,6 +90,12 @@ class NativeEngine final : public Engine, public SequenceHost {
   void emit(Request& request, Result<GenerationEvent> event);
   void keep_prefix(Request& request);
   bool evict();
+  /// A step for which cached prefixes make room. On the engine's thread.
+  Status step_with_room(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits);
+  /// A step of a job between the others' steps, for which they give way too.
+  Status step_before_others(Stepper& stepper, std::span<Stepper::Part> parts, std::vector<float>& logits);
+  void put_back(Request& request);
+  bool room_for(const Request& request);
 
   Runtime& runtime_;
   Parts p_;

@@ -45,6 +45,9 @@ struct Request {
   std::vector<TokenRun> beam_runs;
   std::deque<SampledToken> chosen;
   bool finished = false;
+  bool put_back = false;                       // it ran, and gave its pages to others
+  /// Whether its pages can be made again from what it has seen: not those of a caller's sequence, nor of beams.
+  bool can_wait() const { return !finished && !on_end && !beams && !run.pages.empty(); }
   Clock::time_point submitted = Clock::now(), started, first_token;
   double prefill_ms = 0;
   std::function<void(Request&)> on_end;        // on the engine's thread, before the last event

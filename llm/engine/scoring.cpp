@@ -36,7 +36,7 @@ Task<ScoreResult> NativeEngine::score(std::vector<TokenId> ids, int top_k, Cance
         part.run = &run;
         part.ids = std::span(ids).subspan(at, n);
         part.all_logits = true;
-        return stepper.step(std::span(&part, 1), logits);
+        return step_before_others(stepper, std::span(&part, 1), logits);
       };
       CORVID_TRY_STATUS(on_engine(one));
       for (std::size_t i = 0; i < n; ++i) {
@@ -79,7 +79,7 @@ Task<PerplexityResult> NativeEngine::perplexity(std::vector<TokenId> ids, std::u
           part.ids = std::span(window).subspan(at, n);
           part.all_logits = scored;
           part.last_logits = false;
-          return stepper.step(std::span(&part, 1), logits);
+          return step_before_others(stepper, std::span(&part, 1), logits);
         };
         CORVID_TRY_STATUS(on_engine(one));
         for (std::size_t i = 0; scored && i < n; ++i) {

@@ -27,7 +27,8 @@ struct ProcessOutput {
 /// The program's path in $PATH.
 std::optional<std::string> find_program(const std::string& name);
 
-/// Standard input is /dev/null; no files may be written. Errors: io, limit_exceeded (time, output), cancelled.
+/// Standard input is /dev/null; no files may be written, and no sockets made (a seccomp filter; exit code 126 where the kernel has none).
+/// Errors: io, limit_exceeded (time, output), cancelled.
 Result<ProcessOutput> run_limited(const std::string& program, const std::vector<std::string>& arguments, const ProcessLimits& limits,
                                   const CancellationToken& cancellation);
 

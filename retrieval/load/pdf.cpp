@@ -24,6 +24,7 @@ Status load_pdf(const SourceFile& file, const LoadLimits& limits, const Cancella
   if (result.exit_code != 0) {
     if (result.errors.find("assword") != std::string::npos || result.exit_code == 3)
       return fail(Error::bad_input("the PDF is encrypted; save a copy without a password"));
+    if (result.exit_code == 126 && result.errors.find("seccomp") != std::string::npos) return fail(Error::unsupported(said));
     if (result.exit_code == 127) return fail(Error::io("cannot run " + *program));
     return fail(Error::bad_input("pdftotext cannot read it (exit " + std::to_string(result.exit_code) + "): " + said));
   }

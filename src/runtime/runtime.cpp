@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "machine.hpp"
 #include "memory_reserve.hpp"
@@ -17,6 +18,36 @@ namespace {
 
 // Blocking work waits on disks, sockets and other processes: a few threads more than cores keep it flowing.
 constexpr std::size_t kBlockingThreads = 8;
+
+// Asio's pool of threads, with threads that we start: where one of its own cannot be started, its constructor waits for the others forever.
+class BlockingPool {
+ public:
+  explicit BlockingPool(std::size_t threads) : pool_(0) {
+    try {
+      for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { pool_.attach(); });
+    } catch (...) {
+      pool_.stop();
+      end();
+      throw;
+    }
+  }
+  /// What was given to it is done first.
+  ~BlockingPool() { end(); }
+  BlockingPool(const BlockingPool&) = delete;
+  BlockingPool& operator=(const BlockingPool&) = delete;
+
+  void end() {
+    if (threads_.empty()) return;
+    pool_.wait();
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  boost::asio::thread_pool& pool() noexcept { return pool_; }
+
+ private:
+  boost::asio::thread_pool pool_;
+  std::vector<std::thread> threads_;
+};
 
 }  // namespace
 
@@ -38,7 +69,7 @@ struct Runtime::State {
     thread = std::thread([this] { own_io->run(); });
   }
   ~State() {
-    blocking.join();
+    blocking.end();
     guard.reset();
     if (own_io) own_io->stop();
     if (thread.joinable()) thread.join();
@@ -51,7 +82,7 @@ struct Runtime::State {
   std::mutex devices_mutex;
   std::map<int, MemoryBudget> devices;
   Metrics metrics;
-  boost::asio::thread_pool blocking;
+  BlockingPool blocking;
   std::optional<boost::asio::io_context> own_io;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard;
   std::thread thread;
@@ -64,7 +95,7 @@ Runtime::~Runtime() = default;
 
 boost::asio::io_context& Runtime::io_context() noexcept { return *state_->io; }
 ComputePool& Runtime::pool() noexcept { return state_->pool; }
-boost::asio::thread_pool& Runtime::blocking_pool() noexcept { return state_->blocking; }
+boost::asio::thread_pool& Runtime::blocking_pool() noexcept { return state_->blocking.pool(); }
 MemoryBudget& Runtime::memory() noexcept { return state_->memory; }
 MemoryBudget& Runtime::device_memory(int index, std::uint64_t free_bytes) {
   std::lock_guard lock(state_->devices_mutex);

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <deque>
+#include <system_error>
 #include <thread>
 
 #include "corvid/runtime/runtime.hpp"
@@ -206,7 +207,11 @@ Result<std::shared_ptr<Tracer>> make_otlp_tracer(Runtime& runtime, OtlpOptions o
                       .at_key("headers"));
   }
   if (options.timeout <= 0ms) return fail(Error::invalid_argument("the timeout must be above 0").at_key("timeout"));
-  return std::make_shared<OtlpTracer>(runtime, std::move(endpoint), std::move(options));
+  try {
+    return std::make_shared<OtlpTracer>(runtime, std::move(endpoint), std::move(options));
+  } catch (const std::system_error& thrown) {
+    return fail(Error::limit_exceeded(std::string("no thread could be started for the tracer: ") + thrown.what()));
+  }
 }
 
 }  // namespace corvid

@@ -34,7 +34,7 @@ class GgufTokenizer final : public TokenizerBase {
     std::vector<TokenSpan> out;
     if (options.add_special) for (const TokenId id : prefix_) out.push_back({id, 0, 0});
     bool after_special = true;
-    for (const auto& fragment : specials_.split(text, options.parse_special)) {
+    for (const auto& fragment : specials_.split(text, options.parse_special, options.literal)) {
       if (fragment.id >= 0) {
         out.push_back({fragment.id, static_cast<std::uint32_t>(fragment.begin), static_cast<std::uint32_t>(fragment.end)});
         after_special = true;

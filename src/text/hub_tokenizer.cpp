@@ -60,9 +60,9 @@ class HubTokenizer final : public TokenizerBase {
     }
     std::vector<TokenSpan> out;
     if (options.add_special) for (const TokenId id : prefix_) out.push_back({id, 0, 0});
-    for (const auto& fragment : specials_.split(text, options.parse_special)) {
+    for (const auto& fragment : specials_.split(text, options.parse_special, options.literal)) {
       if (fragment.id >= 0) out.push_back({fragment.id, static_cast<std::uint32_t>(fragment.begin), static_cast<std::uint32_t>(fragment.end)});
-      else encode_part(text.substr(fragment.begin, fragment.end - fragment.begin), fragment.begin, options.parse_special, out);
+      else encode_part(text.substr(fragment.begin, fragment.end - fragment.begin), fragment.begin, options, out);
     }
     const auto end = static_cast<std::uint32_t>(text.size());
     if (options.add_special) for (const TokenId id : suffix_) out.push_back({id, end, end});
@@ -140,8 +140,27 @@ class HubTokenizer final : public TokenizerBase {
     return out;
   }
 
+  // `ranges` of the raw text, as bytes of a normalised part that begins at `base` there.
+  static std::vector<TextRange> normalised_ranges(const SourcedText& part, std::size_t base, std::span<const TextRange> ranges) {
+    std::vector<TextRange> out;
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < part.text.size() && next < ranges.size();) {
+      const std::size_t begin = base + part.begins[i], end = base + part.ends[i];
+      if (ranges[next].end <= begin) {
+        ++next;
+        continue;
+      }
+      if (ranges[next].begin < end) {
+        if (!out.empty() && out.back().end == i) ++out.back().end;
+        else out.push_back({i, i + 1});
+      }
+      ++i;
+    }
+    return out;
+  }
+
   // One stretch between markers that stand in the raw text.
-  void encode_part(std::string_view part, std::size_t base, bool parse_special, std::vector<TokenSpan>& out) const {
+  void encode_part(std::string_view part, std::size_t base, const EncodeOptions& options, std::vector<TokenSpan>& out) const {
     if (const auto* wordpiece = std::get_if<WordPieceModel>(&model_)) {
       for (const auto& word : bert_words(part, bert_)) wordpiece->encode(vocabulary_, word, base, out);
       return;
@@ -150,11 +169,12 @@ class HubTokenizer final : public TokenizerBase {
     if (bytes && normalizer_.empty() && normalized_specials_.empty() && !pre_.prefix_space) return bytes->encode(part, base, out);
     const SourcedText whole = normalizer_.apply(part);
     const auto offset = static_cast<std::uint32_t>(base);
+    const auto literal = normalized_specials_.empty() ? std::vector<TextRange>() : normalised_ranges(whole, base, options.literal);
     std::vector<TokenSpan> local;
     const auto map = [&](const SourcedText& source) {
       for (const auto& span : local) out.push_back({span.id, offset + source.begins[span.begin], offset + source.ends[span.end - 1]});
     };
-    for (const auto& fragment : normalized_specials_.split(whole.text, parse_special)) {
+    for (const auto& fragment : normalized_specials_.split(whole.text, options.parse_special, literal)) {
       if (fragment.id >= 0) {
         out.push_back({fragment.id, offset + whole.begins[fragment.begin], offset + whole.ends[fragment.end - 1]});
         continue;

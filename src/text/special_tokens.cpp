@@ -7,6 +7,11 @@ namespace {
 
 bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
+bool touches(std::span<const TextRange> ranges, std::size_t begin, std::size_t end) {
+  const auto after = std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& r) { return r.end <= begin; });
+  return after != ranges.end() && after->begin < end;
+}
+
 }  // namespace
 
 SpecialTokens::SpecialTokens(std::vector<SpecialToken> tokens, Order order) : tokens_(std::move(tokens)), order_(order) {
@@ -15,7 +20,7 @@ SpecialTokens::SpecialTokens(std::vector<SpecialToken> tokens, Order order) : to
   for (std::size_t i = 0; i < tokens_.size(); ++i) by_first_[static_cast<unsigned char>(tokens_[i].text[0])].push_back(i);
 }
 
-std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_control) const {
+std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_control, std::span<const TextRange> literal) const {
   if (text.empty()) return {};
   // Which markers occur at all: a vocabulary may have thousands, a text has few.
   std::vector<std::pair<std::size_t, std::size_t>> found;  // position, index
@@ -24,7 +29,9 @@ std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_con
     if (bucket == by_first_.end()) continue;
     for (const std::size_t i : bucket->second) {
       if (tokens_[i].control && !parse_control) continue;
-      if (text.substr(at, tokens_[i].text.size()) == tokens_[i].text) found.emplace_back(at, i);
+      if (text.substr(at, tokens_[i].text.size()) != tokens_[i].text) continue;
+      if (tokens_[i].control && touches(literal, at, at + tokens_[i].text.size())) continue;
+      found.emplace_back(at, i);
     }
   }
   if (found.empty()) return {{0, text.size(), -1}};

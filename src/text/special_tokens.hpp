@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,7 +35,8 @@ class SpecialTokens {
   SpecialTokens(std::vector<SpecialToken> tokens, Order order);
 
   bool empty() const noexcept { return tokens_.empty(); }
-  std::vector<Fragment> split(std::string_view text, bool parse_control) const;
+  /// `literal`: see EncodeOptions; control tokens' markers that touch one of them are not taken.
+  std::vector<Fragment> split(std::string_view text, bool parse_control, std::span<const TextRange> literal = {}) const;
 
  private:
   std::vector<SpecialToken> tokens_;                              // longest first, then by id

@@ -393,3 +393,52 @@ TEST_CASE("engine: no token comes after the step in flight", "[engine]") {
     CHECK(after <= 66);
   }
 }
+
+TEST_CASE("a full KV pool: requests give way and go on with the same text; scoring finds room") {
+  const TinyModels tiny;
+  const TempDir dir;
+  write_file(dir / "tiny.gguf", tiny.gguf(tiny.decoder("llama-tied")).bytes());
+  Runtime runtime;
+  EngineOptions options;
+  options.context_tokens = 128;
+  options.prefix_cache = false;
+  const auto roomy = Engine::load_blocking(runtime, dir / "tiny.gguf", options);
+  REQUIRE(roomy);
+  const auto ask = [](Engine& engine, int i) {
+    GenerateRequest request = greedy("request " + std::to_string(i), 60);
+    request.ignore_eos = true;
+    auto stream = engine.generate(std::move(request));
+    REQUIRE(stream);
+    return std::move(*stream);
+  };
+  std::vector<std::vector<TokenId>> alone;
+  for (int i = 0; i < 12; ++i) {
+    auto result = gather_blocking(ask(**roomy, i));
+    REQUIRE(result);
+    alone.push_back(result->token_ids);
+  }
+  const std::vector<TokenId> ids{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
+  const auto calm = runtime.wait((*roomy)->score(ids, 1));
+  REQUIRE(calm);
+  // Room for two and a half of them.
+  options.kv_budget_bytes = (*roomy)->info().kv_bytes_per_token * 176;
+  for (const bool cached : {false, true}) {
+    options.prefix_cache = cached;
+    const auto tight = Engine::load_blocking(runtime, dir / "tiny.gguf", options);
+    REQUIRE(tight);
+    std::vector<EventStream> streams;
+    for (int i = 0; i < 12; ++i) streams.push_back(ask(**tight, i));
+    const auto scored = runtime.wait((*tight)->score(ids, 1));
+    REQUIRE(scored);
+    CHECK(scored->logprobs == calm->logprobs);
+    for (int i = 0; i < 12; ++i) {
+      const auto result = gather_blocking(std::move(streams[static_cast<std::size_t>(i)]));
+      INFO("request " << i << (result ? "" : ": " + result.error().describe()));
+      REQUIRE(result);
+      CHECK(result->token_ids == alone[static_cast<std::size_t>(i)]);
+      CHECK(result->usage.completion_tokens == 60);
+    }
+    // Finished prompts fill the pool; scoring takes their room.
+    CHECK(runtime.wait((*tight)->score(ids, 1)));
+  }
+}

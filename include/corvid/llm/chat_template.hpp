@@ -14,6 +14,7 @@
 #include "corvid/base/json.hpp"
 #include "corvid/base/result.hpp"
 #include "corvid/llm/message.hpp"
+#include "corvid/text/tokenizer.hpp"
 
 namespace corvid {
 
@@ -42,6 +43,11 @@ OrderedJson template_messages(std::span<const Message> messages);
 /// Null for no tools: templates ask whether tools are there.
 OrderedJson template_tools(std::span<const ToolSpec> tools);
 
+struct RenderedChat {
+  std::string text;
+  std::vector<TextRange> input;                       ///< sorted, apart from each other
+};
+
 /// Parsed once, rendered many times; immutable and thread-safe.
 class ChatTemplate {
  public:
@@ -49,6 +55,9 @@ class ChatTemplate {
   static Result<ChatTemplate> parse(std::string source, ChatTemplateLimits limits = {});
   /// Errors: invalid_argument carrying the template's own raise_exception text, limit_exceeded, bad_input (a type error).
   Result<std::string> render(const ChatTemplateInputs& inputs) const;
+  /// The same with the ranges that came from messages, tools and further variables, not from the template: what EncodeOptions::literal takes,
+  /// so that no text in a message can open a turn. What a filter or a method makes of such text counts as such text, all of it.
+  Result<RenderedChat> render_marked(const ChatTemplateInputs& inputs) const;
   const std::string& source() const noexcept;
 
   struct Program;

@@ -118,6 +118,10 @@ class Engine : public ChatModel, public std::enable_shared_from_this<Engine> {
   virtual const std::shared_ptr<const Tokenizer>& tokenizer() const noexcept = 0;
   /// The prompt text that chat() would send. Errors: unsupported (no template), as ChatTemplate::render.
   virtual Result<std::string> render_chat(const ChatRequest& request) const = 0;
+  /// The prompt as chat() sends it. Markers of control tokens in the messages stay text: only the template opens and ends turns. (A template
+  /// whose marks are plain text for its tokenizer, "[INST]" of the first Llama say, cannot be told from a message that writes the same.)
+  /// Errors: as render_chat, those of the tokenizer.
+  virtual Result<std::vector<TokenId>> chat_tokens(const ChatRequest& request) const = 0;
   virtual GenerationTimings load_timings() const noexcept = 0;
 };
 

@@ -43,6 +43,7 @@ struct RuntimeOptions {
 
 class Runtime {
  public:
+  /// Throws std::system_error where the system gives no more threads, std::bad_alloc.
   explicit Runtime(RuntimeOptions options = {});
   ~Runtime();
   Runtime(const Runtime&) = delete;

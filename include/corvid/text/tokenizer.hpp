@@ -4,6 +4,7 @@
 //   CORVID_TRY(auto ids, tokenizer->encode("Hello"));
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -20,9 +21,18 @@ namespace corvid {
 class ModelFile;
 using TokenId = std::int32_t;
 
+/// Bytes of a text, from 0, end excluded.
+struct TextRange {
+  std::size_t begin = 0, end = 0;
+  friend bool operator==(const TextRange&, const TextRange&) = default;
+};
+
 struct EncodeOptions {
   bool add_special = true;     ///< BOS, EOS, CLS, SEP as the model's file says
   bool parse_special = false;  ///< markers of control tokens in the text become those tokens
+  /// With parse_special: a marker that has a byte in one of these stays text, so that what came from outside cannot open a turn. Sorted,
+  /// apart from each other; borrowed for the call.
+  std::span<const TextRange> literal{};
 };
 
 /// A token and where in the text it came from.

@@ -1,4 +1,4 @@
-// Preloaded into the crash worker: counts what reaches the disk and, where told to, kills the process before the nth call, makes it
+// Preloaded into a program: counts what reaches the disk and, where told to, kills the process before the nth call, makes it
 // fail, undoes what was not synced (a power loss), or fails the nth allocation. Set by environment:
 //
 //   FAULT_DIR=/path/          files below it count; effects.log there stands for the world outside and only counts
@@ -7,8 +7,13 @@
 //   FAULT_POWER=discard|torn  with CRASH_AT: nothing unsynced survives, or each 512-byte sector of it by chance (FAULT_SEED)
 //   FAULT_FAIL_AT=n, FAULT_FAIL_FROM=n, FAULT_FAIL_EVERY=n, FAULT_FAIL_ERRNO=number
 //   FAULT_NOSYNC=1            syncs are counted and believed, not made: the kernel keeps what a killed process wrote
-//   FAULT_MALLOC_AT=n         the nth allocation after fault_arm() fails
+//   FAULT_MALLOC_AT=n         the nth allocation after fault_arm() fails; FAULT_ARM_AT_OPEN=1 arms at the first open below FAULT_DIR
+//   FAULT_READ_DIR=/path/     files below it count for the next two
+//   FAULT_OPEN_AT=n, FAULT_READ_AT=n   the nth open (read) there fails with FAULT_FAIL_ERRNO
+//   FAULT_SQLITE_NORMAL=1     PRAGMA synchronous = NORMAL at the beginning of each writing transaction
+//   FAULT_TOTALS=file         how many opens, reads and allocations there were, at the end
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -62,7 +67,11 @@ static int fd_file[kMostFds];  // file + 1; -1: the folder
 static struct File files[kMostFiles];
 static int file_count;
 static volatile int armed;
-static int64_t allocations;
+static int64_t allocations, opens, reads;
+static char read_dir[kPath];
+static int64_t open_at, read_at;
+static int arm_at_open, sqlite_normal;
+static unsigned char fd_read[kMostFds];  // below read_dir
 
 static int64_t number(const char* name) {
   const char* text = getenv(name);
@@ -71,7 +80,14 @@ static int64_t number(const char* name) {
 
 __attribute__((constructor)) static void start(void) {
   const char* where = getenv("FAULT_DIR");
+  const char* read_where = getenv("FAULT_READ_DIR");
   malloc_at = number("FAULT_MALLOC_AT");
+  arm_at_open = (int)number("FAULT_ARM_AT_OPEN");
+  sqlite_normal = (int)number("FAULT_SQLITE_NORMAL");
+  open_at = number("FAULT_OPEN_AT");
+  read_at = number("FAULT_READ_AT");
+  if (getenv("FAULT_FAIL_ERRNO")) fail_errno = (int)number("FAULT_FAIL_ERRNO");
+  if (read_where && strlen(read_where) < kPath) strcpy(read_dir, read_where);
   if (!where || strlen(where) >= kPath) return;
   strcpy(dir, where);
   dir_length = strlen(dir);
@@ -79,7 +95,6 @@ __attribute__((constructor)) static void start(void) {
   fail_at = number("FAULT_FAIL_AT");
   fail_from = number("FAULT_FAIL_FROM");
   fail_every = number("FAULT_FAIL_EVERY");
-  if (getenv("FAULT_FAIL_ERRNO")) fail_errno = (int)number("FAULT_FAIL_ERRNO");
   no_sync = (int)number("FAULT_NOSYNC");
   const char* mode = getenv("FAULT_POWER");
   power = !mode ? 0 : strcmp(mode, "torn") == 0 ? 2 : 1;
@@ -240,7 +255,28 @@ static int is_dir(const char* path) {
          (path[dir_length - 1] == 0 || (path[dir_length - 1] == '/' && path[dir_length] == 0));
 }
 
+// -1 with errno where this open is the one that fails.
+static int open_refused(const char* path) {
+  if (!read_dir[0] || strncmp(path, read_dir, strlen(read_dir)) != 0) return 0;
+  if (arm_at_open) armed = 1;
+  if (__atomic_add_fetch(&opens, 1, __ATOMIC_SEQ_CST) != open_at) return 0;
+  errno = fail_errno;
+  return -1;
+}
+
+static int counted(const char* path, int fd) {
+  if (fd >= 0 && fd < kMostFds) fd_read[fd] = read_dir[0] && strncmp(path, read_dir, strlen(read_dir)) == 0;
+  return fd;
+}
+
+static int opened_below(const char* path, int flags, mode_t mode);
+
 static int opened(const char* path, int flags, mode_t mode) {
+  if (open_refused(path) != 0) return -1;
+  return counted(path, opened_below(path, flags, mode));
+}
+
+static int opened_below(const char* path, int flags, mode_t mode) {
   if (!below(path) && !is_dir(path)) return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
   pthread_mutex_lock(&lock);
   int made = 0;
@@ -283,7 +319,61 @@ int open64(const char* path, int flags, ...) {
   return opened(path, flags, mode);
 }
 
+int openat(int at, const char* path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  const mode_t mode = (flags & O_CREAT) ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  return at == AT_FDCWD || path[0] == '/' ? opened(path, flags, mode) : (int)syscall(SYS_openat, at, path, flags, mode);
+}
+
+// The C library's own streams open and read inside it: they can only be refused as a whole.
+typedef FILE* (*Fopen)(const char*, const char*);
+FILE* fopen(const char* path, const char* mode) {
+  static Fopen real;
+  if (!real) real = (Fopen)dlsym(RTLD_NEXT, "fopen");
+  return open_refused(path) != 0 ? NULL : real(path, mode);
+}
+FILE* fopen64(const char* path, const char* mode) { return fopen(path, mode); }
+
+static int read_refused(int fd) {
+  if (fd < 0 || fd >= kMostFds || !fd_read[fd]) return 0;
+  if (__atomic_add_fetch(&reads, 1, __ATOMIC_SEQ_CST) != read_at) return 0;
+  errno = fail_errno;
+  return 1;
+}
+ssize_t read(int fd, void* to, size_t length) { return read_refused(fd) ? -1 : syscall(SYS_read, fd, to, length); }
+ssize_t pread(int fd, void* to, size_t length, off_t offset) { return read_refused(fd) ? -1 : syscall(SYS_pread64, fd, to, length, offset); }
+ssize_t pread64(int fd, void* to, size_t length, off64_t offset) { return read_refused(fd) ? -1 : syscall(SYS_pread64, fd, to, length, offset); }
+
+// The program checks at the start that FULL was taken; so NORMAL comes with each transaction.
+typedef int (*SqliteExec)(void*, const char*, void*, void*, char**);
+typedef int (*SqliteStep)(void*);
+typedef const char* (*SqliteSql)(void*);
+typedef void* (*SqliteHandle)(void*);
+int sqlite3_step(void* statement) {
+  static SqliteStep real;
+  static SqliteSql sql_of;
+  static SqliteHandle handle_of;
+  static SqliteExec execute;
+  static __thread int inside;
+  if (!real) {
+    real = (SqliteStep)dlsym(RTLD_NEXT, "sqlite3_step");
+    sql_of = (SqliteSql)dlsym(RTLD_NEXT, "sqlite3_sql");
+    handle_of = (SqliteHandle)dlsym(RTLD_NEXT, "sqlite3_db_handle");
+    execute = (SqliteExec)dlsym(RTLD_NEXT, "sqlite3_exec");
+  }
+  const char* sql = sqlite_normal && !inside ? sql_of(statement) : NULL;
+  if (sql && strstr(sql, "BEGIN IMMEDIATE")) {
+    inside = 1;
+    execute(handle_of(statement), "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+    inside = 0;
+  }
+  return real(statement);
+}
+
 int close(int fd) {
+  if (fd >= 0 && fd < kMostFds) fd_read[fd] = 0;
   if (fd >= 0 && fd < kMostFds && fd_file[fd]) {
     pthread_mutex_lock(&lock);
     fd_file[fd] = 0;
@@ -377,6 +467,15 @@ int unlink(const char* path) {
 __attribute__((destructor)) static void end(void) {
   for (int i = 0; i < file_count; ++i) {
     if (files[i].undead[0]) syscall(SYS_unlinkat, AT_FDCWD, files[i].undead, 0);
+  }
+  const char* totals = getenv("FAULT_TOTALS");
+  if (!totals) return;
+  char line[128];
+  const int n = snprintf(line, sizeof line, "%lld %lld %lld\n", (long long)opens, (long long)reads, (long long)allocations);
+  const int fd = (int)syscall(SYS_openat, AT_FDCWD, totals, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (fd >= 0) {
+    syscall(SYS_write, fd, line, (size_t)n);
+    syscall(SYS_close, fd);
   }
 }
 
