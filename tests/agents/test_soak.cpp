@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <random>
@@ -14,9 +15,9 @@
 #include "corvid/llm/engine.hpp"
 #include "corvid/retrieval/collection.hpp"
 #include "corvid/runtime/wait.hpp"
-#include "reliability/place.hpp"
 #include "support/catch.hpp"
 #include "support/support.hpp"
+#include "support/tiny_models.hpp"
 
 using namespace corvid;
 using namespace corvid::test;
@@ -44,9 +45,14 @@ bool expected(const Error& error) {
 
 TEST_CASE("soak: mixed requests with cancels, deadlines and readers that go away", "[soak]") {
   const TempDir dir;
-  Place place(dir / "place");
-  place.write_documents();
-  std::filesystem::path model_file = place.root() / "tiny.gguf";
+  const TinyModels tiny;
+  Json decoder = tiny.decoder("llama-tied");
+  for (auto& entry : decoder["gguf"]["metadata"]) if (entry[0] == "llama.context_length") entry[2] = 2048;
+  std::filesystem::path model_file = dir / "tiny.gguf";
+  write_file(model_file, tiny.gguf(decoder).string("tokenizer.chat_template", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ").bytes());
+  tiny.write_encoder(tiny.encoders()[0], dir / "encoder");
+  std::filesystem::create_directories(dir / "documents");
+  write_file(dir / "documents" / "harbour.md", "# Harbour\n\nThe office opens at six.\n\n## Fees\n\nA mooring costs nine euros a night. Fees are paid at the office.\n");
   if (const char* name = std::getenv("CORVID_SOAK_MODEL")) {
     const auto found = model(name);
     REQUIRE(found);
@@ -62,13 +68,13 @@ TEST_CASE("soak: mixed requests with cancels, deadlines and readers that go away
   const auto loaded = Engine::load_blocking(runtime, model_file, engine_options);
   REQUIRE(loaded);
   const auto engine = *loaded;
-  const auto embedder = TextEmbedder::load(runtime, place.root() / "encoder");
+  const auto embedder = TextEmbedder::load(runtime, dir / "encoder");
   REQUIRE(embedder);
-  const auto workspace = Workspace::open(place.workspace());
+  const auto workspace = Workspace::open(dir / "corvid.db");
   REQUIRE(workspace);
-  const auto collection = Collection::open_or_create(runtime, *workspace, "default", [&](const std::filesystem::path&) -> Result<std::shared_ptr<TextEmbedder>> { return *embedder; }, place.root() / "encoder");
+  const auto collection = Collection::open_or_create(runtime, *workspace, "default", [&](const std::filesystem::path&) -> Result<std::shared_ptr<TextEmbedder>> { return *embedder; }, dir / "encoder");
   REQUIRE(collection);
-  REQUIRE((*collection)->ingest({place.documents()}, {}));
+  REQUIRE((*collection)->ingest({dir / "documents"}, {}));
 
   const std::int64_t count = requests();
   std::atomic<std::int64_t> next{0}, done{0}, cut_short{0}, dropped{0};
