@@ -1,6 +1,7 @@
 // What the graph runtime itself costs: nodes that do next to nothing. One line a figure: name, median, unit, note.
 //
-//   bench_graphs [FOLDER]       FOLDER holds the SQLite files (default: the current one); it should be on the disk that matters
+//   bench_graphs [FOLDER [PART]...]    FOLDER holds the SQLite files (default: the current one); it should be on the disk that matters
+//                                      PART: memory, wide, event, durable; default all
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
@@ -8,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "corvid/graphs/savers.hpp"
@@ -244,8 +246,10 @@ void durable(Runtime& runtime, const std::filesystem::path& folder) {
 
 int main(int argc, char** argv) {
   Runtime runtime;
-  without_store(runtime);
-  wide(runtime);
-  first_event(runtime);
-  durable(runtime, argc > 1 ? argv[1] : ".");
+  const std::vector<std::string_view> parts(argv + std::min(argc, 2), argv + argc);
+  const auto wanted = [&](std::string_view part) { return parts.empty() || std::find(parts.begin(), parts.end(), part) != parts.end(); };
+  if (wanted("memory")) without_store(runtime);
+  if (wanted("wide")) wide(runtime);
+  if (wanted("event")) first_event(runtime);
+  if (wanted("durable")) durable(runtime, argc > 1 ? argv[1] : ".");
 }

@@ -68,7 +68,7 @@ struct Asked {
 // The open question that an answer is to.
 Result<Asked> find_open(Database& db, const AnswerRecord& answer) {
   CORVID_TRY(CachedStatement row, db.cached("SELECT i.thread, i.expires_ms, i.closed, i.answered_by, i.answered_ms FROM graph_interrupts i"
-                                            " JOIN graph_threads t ON t.id = i.thread WHERE i.id = ?1 AND (?2 = '' OR t.name = ?2)"));
+                                            " JOIN graph_states t ON t.space = i.thread AND t.kind = 0 WHERE i.id = ?1 AND (?2 = '' OR t.name = ?2)"));
   row->bind(1, answer.interrupt_id);
   row->bind(2, answer.thread_id);
   std::optional<Asked> open;
@@ -157,7 +157,7 @@ Result<std::vector<InterruptRecord>> SqliteSaver::open_interrupts(std::string_vi
   const auto body = [&](Database& db) -> Status {
     CORVID_TRY(CachedStatement row,
                db.cached("SELECT t.name, i.id, i.ns, i.checkpoint, i.task, i.node, i.asked_ms, i.expires_ms, i.body, i.sum"
-                         " FROM graph_interrupts i JOIN graph_threads t ON t.id = i.thread"
+                         " FROM graph_interrupts i JOIN graph_states t ON t.space = i.thread AND t.kind = 0"
                          " WHERE i.answered_by IS NULL AND i.closed = 0 AND (?1 = '' OR t.name = ?1)"
                          " AND (?2 OR i.expires_ms = 0 OR i.expires_ms > ?3) ORDER BY i.asked_ms, i.id, t.name"));
     row->bind(1, thread_id);

@@ -28,8 +28,8 @@ std::int64_t sum_of(const PendingWrite& w) {
 Status put_checkpoint(Database& db, std::int64_t space, const CheckpointRecord& record) {
   const Bytes channels = pack_channels(record.channels);
   CORVID_TRY(CachedStatement row,
-             db.cached("INSERT OR REPLACE INTO graph_checkpoints(space, id, parent, step, source, created_ms, body, channels, sum)"
-                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
+             db.cached("INSERT OR REPLACE INTO graph_states(space, kind, name, version, parent, step, source, at_ms, bytes, channels, sum)"
+                       " VALUES(?1, 1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
   row->bind(1, space);
   row->bind(2, record.id);
   row->bind(3, record.parent_id);
@@ -63,7 +63,7 @@ Status put_blob(Database& db, std::int64_t space, const ChannelBlob& blob) {
   Sha256Digest hash{};
   if (large) {
     // A version that is there already must not leave a content that nobody refers to.
-    CORVID_TRY(CachedStatement there, db.cached("SELECT 1 FROM graph_blobs WHERE space = ?1 AND channel = ?2 AND version = ?3"));
+    CORVID_TRY(CachedStatement there, db.cached("SELECT 1 FROM graph_states WHERE space = ?1 AND kind = 2 AND name = ?2 AND version = ?3"));
     there->bind(1, space);
     there->bind(2, blob.channel);
     there->bind(3, number(blob.version));
@@ -72,8 +72,8 @@ Status put_blob(Database& db, std::int64_t space, const ChannelBlob& blob) {
     hash = sha256_of(blob.bytes);
     CORVID_TRY(content, put_content(db, std::as_bytes(std::span(hash)), blob.bytes));
   }
-  CORVID_TRY(CachedStatement row, db.cached("INSERT OR IGNORE INTO graph_blobs(space, channel, version, base, bytes, content, sum)"
-                                            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+  CORVID_TRY(CachedStatement row, db.cached("INSERT OR IGNORE INTO graph_states(space, kind, name, version, base, bytes, content, sum)"
+                                            " VALUES(?1, 2, ?2, ?3, ?4, ?5, ?6, ?7)"));
   row->bind(1, space);
   row->bind(2, blob.channel);
   row->bind(3, number(blob.version));
@@ -112,7 +112,7 @@ Status put_space(Database& db, std::string_view ns, ThreadRow& thread) {
 Status apply(Database& db, const Commit& commit) {
   CORVID_TRY(ThreadRow thread, touch_thread(db, commit.thread_id, commit.ns, commit.lease));
   if (commit.expected_latest) {
-    CORVID_TRY(CachedStatement newest, db.cached("SELECT coalesce(max(id), '') FROM graph_checkpoints WHERE space = ?1"));
+    CORVID_TRY(CachedStatement newest, db.cached("SELECT coalesce(max(name), '') FROM graph_states WHERE space = ?1 AND kind = 1"));
     newest->bind(1, thread.space);
     CORVID_TRY(const bool any, newest->step());
     if (!any || newest->text(0) != *commit.expected_latest) return fail(not_latest(commit.thread_id, *commit.expected_latest, any ? newest->text(0) : ""));
@@ -146,7 +146,7 @@ Status apply(Database& db, const Commit& commit) {
   return {};
 }
 
-// From a row of: id, parent, step, source, created_ms, body, channels, sum.
+// From a row of: name, parent, step, source, at_ms, bytes, channels, sum.
 Result<CheckpointRecord> record_of(Statement& row) {
   CheckpointRecord record;
   record.id = row.text(0);
@@ -167,8 +167,8 @@ Status load_chain(Database& db, std::int64_t space, const ChannelVersion& wanted
   CORVID_TRY(
       CachedStatement row,
       db.cached(
-          "SELECT b.base, b.bytes, b.content, b.sum, c.hash, c.bytes FROM graph_blobs b LEFT JOIN graph_contents c ON c.id = b.content"
-          " WHERE b.space = ?1 AND b.channel = ?2 AND b.version = ?3"));
+          "SELECT b.base, b.bytes, b.content, b.sum, c.hash, c.bytes FROM graph_states b LEFT JOIN graph_contents c ON c.id = b.content"
+          " WHERE b.space = ?1 AND b.kind = 2 AND b.name = ?2 AND b.version = ?3"));
   for (auto version = wanted.version; version != 0;) {
     row->reset();
     row->bind(1, space);
@@ -227,10 +227,10 @@ Result<std::optional<LoadedCheckpoint>> SqliteSaver::get(std::string_view thread
     {
       CORVID_TRY(
           CachedStatement row,
-          db.cached(id.empty() ? "SELECT id, parent, step, source, created_ms, body, channels, sum FROM graph_checkpoints WHERE space = ?1"
-                                 " ORDER BY id DESC LIMIT 1"
-                               : "SELECT id, parent, step, source, created_ms, body, channels, sum FROM graph_checkpoints WHERE space = ?1"
-                                 " AND id = ?2"));
+          db.cached(id.empty() ? "SELECT name, parent, step, source, at_ms, bytes, channels, sum FROM graph_states WHERE space = ?1"
+                                 " AND kind = 1 ORDER BY name DESC LIMIT 1"
+                               : "SELECT name, parent, step, source, at_ms, bytes, channels, sum FROM graph_states WHERE space = ?1"
+                                 " AND kind = 1 AND name = ?2 AND version = 0"));
       row->bind(1, thread.space);
       if (!id.empty()) row->bind(2, id);
       CORVID_TRY(const bool found, row->step());
@@ -253,8 +253,8 @@ Result<std::vector<CheckpointRecord>> SqliteSaver::list(std::string_view thread_
   const auto body = [&](Database& db) -> Status {
     CORVID_TRY(const ThreadRow thread, find_thread(db, thread_id, ns));
     if (thread.space == 0) return {};
-    CORVID_TRY(CachedStatement row, db.cached("SELECT id, parent, step, source, created_ms, body, channels, sum FROM graph_checkpoints"
-                                              " WHERE space = ?1 AND (?2 = '' OR id < ?2) ORDER BY id DESC LIMIT ?3"));
+    CORVID_TRY(CachedStatement row, db.cached("SELECT name, parent, step, source, at_ms, bytes, channels, sum FROM graph_states"
+                                              " WHERE space = ?1 AND kind = 1 AND (?2 = '' OR name < ?2) ORDER BY name DESC LIMIT ?3"));
     row->bind(1, thread.space);
     row->bind(2, options.before);
     row->bind(3, options.limit == 0 ? std::int64_t{-1} : number(options.limit));
@@ -274,9 +274,10 @@ Result<std::vector<std::string>> SqliteSaver::namespaces(std::string_view thread
   const auto body = [&](Database& db) -> Status {
     CORVID_TRY(
         CachedStatement row,
-        db.cached("SELECT '' FROM graph_threads t WHERE t.name = ?1 AND EXISTS(SELECT 1 FROM graph_checkpoints c WHERE c.space = t.id)"
-                  " UNION ALL SELECT s.ns FROM graph_spaces s JOIN graph_threads t ON t.id = s.thread WHERE t.name = ?1"
-                  " AND EXISTS(SELECT 1 FROM graph_checkpoints c WHERE c.space = -s.id) ORDER BY 1"));
+        db.cached("SELECT '' FROM graph_names t WHERE t.name = ?1"
+                  " AND EXISTS(SELECT 1 FROM graph_states c WHERE c.space = t.thread AND c.kind = 1)"
+                  " UNION ALL SELECT s.ns FROM graph_spaces s JOIN graph_names t ON t.thread = s.thread WHERE t.name = ?1"
+                  " AND EXISTS(SELECT 1 FROM graph_states c WHERE c.space = -s.id AND c.kind = 1) ORDER BY 1"));
     row->bind(1, thread_id);
     while (true) {
       CORVID_TRY(const bool more, row->step());

@@ -7,8 +7,8 @@
 namespace corvid::persist {
 namespace {
 
-// A commit should touch few pages: integer keys for threads and namespaces, one tree a table (WITHOUT ROWID), indexes only on tables
-// that a superstep does not write. Values above 4 KiB lie once in graph_contents, so copies share them and trees stay dense.
+// Integer keys for threads and namespaces, one tree a table (WITHOUT ROWID), indexes only on tables that a superstep does not write.
+// Values above 4 KiB lie once in graph_contents, so copies share them and trees stay dense.
 constexpr std::string_view kVersion1 = R"sql(
 CREATE TABLE graph_threads(
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
@@ -49,7 +49,33 @@ CREATE INDEX graph_runs_unfinished ON graph_runs(thread) WHERE status IS NULL;
 CREATE INDEX graph_runs_order ON graph_runs(seq) WHERE status IS NULL;
 )sql";
 
-constexpr std::array<Migration, 1> kMigrations = {Migration{"graphs", 1, kVersion1}};
+// Each tree that a superstep writes to costs its commit a page in the log. So all it writes lies in one tree, a thread's rows together:
+// kind 0, its lease, by its name; 1, its checkpoints, by id; 2, its channels' values, by channel and version. The thread's name is
+// written once. A space that is positive is a thread's id, so the greatest one there is tells the next.
+constexpr std::string_view kVersion2 = R"sql(
+CREATE TABLE graph_states(
+  space INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+  at_ms INTEGER,  -- when a checkpoint was made; when a lease ends
+  owner TEXT,  -- a lease's
+  parent TEXT, step INTEGER, source TEXT, channels BLOB,  -- a checkpoint's
+  base INTEGER, content INTEGER,  -- a value's
+  bytes BLOB, sum INTEGER,
+  PRIMARY KEY(space, kind, name, version)) WITHOUT ROWID;
+CREATE TABLE graph_names(name TEXT PRIMARY KEY, thread INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO graph_names SELECT name, id FROM graph_threads ORDER BY name;
+INSERT INTO graph_states(space, kind, name, version, owner, at_ms)
+  SELECT id, 0, name, 0, lease_owner, lease_expires_ms FROM graph_threads;
+INSERT INTO graph_states(space, kind, name, version, parent, step, source, at_ms, bytes, channels, sum)
+  SELECT space, 1, id, 0, parent, step, source, created_ms, body, channels, sum FROM graph_checkpoints;
+INSERT INTO graph_states(space, kind, name, version, base, bytes, content, sum)
+  SELECT space, 2, channel, version, base, bytes, content, sum FROM graph_blobs;
+DROP TABLE graph_threads;
+DROP TABLE graph_checkpoints;
+DROP TABLE graph_blobs;
+CREATE INDEX graph_states_content ON graph_states(content) WHERE content IS NOT NULL;
+)sql";
+
+constexpr std::array<Migration, 2> kMigrations = {Migration{"graphs", 1, kVersion1}, Migration{"graphs", 2, kVersion2}};
 
 }  // namespace
 

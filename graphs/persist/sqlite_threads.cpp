@@ -52,7 +52,7 @@ Status run_with(Database& db, std::string_view sql, std::int64_t first, std::str
 Status drop_unused(Database& db, const std::set<std::int64_t>& contents) {
   for (const auto content : contents) {
     CORVID_TRY_STATUS(
-        run_with(db, "DELETE FROM graph_contents WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM graph_blobs WHERE content = ?1)", content));
+        run_with(db, "DELETE FROM graph_contents WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM graph_states WHERE content = ?1)", content));
   }
   return {};
 }
@@ -83,7 +83,7 @@ Result<std::size_t> prune_space(Database& db, std::int64_t thread, std::int64_t 
   std::map<BlobKey, StoredBlob> blobs;
   std::vector<ChannelVersion> kept;
   {
-    CORVID_TRY(CachedStatement row, db.cached("SELECT id, created_ms, channels FROM graph_checkpoints WHERE space = ?1 ORDER BY id DESC"));
+    CORVID_TRY(CachedStatement row, db.cached("SELECT name, at_ms, channels FROM graph_states WHERE space = ?1 AND kind = 1 ORDER BY name DESC"));
     row->bind(1, space);
     for (std::size_t newer = 0;; ++newer) {
       CORVID_TRY(const bool more, row->step());
@@ -99,7 +99,7 @@ Result<std::size_t> prune_space(Database& db, std::int64_t thread, std::int64_t 
   }
   if (gone.empty()) return gone.size();
   {
-    CORVID_TRY(CachedStatement row, db.cached("SELECT channel, version, base, content FROM graph_blobs WHERE space = ?1"));
+    CORVID_TRY(CachedStatement row, db.cached("SELECT name, version, base, content FROM graph_states WHERE space = ?1 AND kind = 2"));
     row->bind(1, space);
     CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) {
       blobs.emplace(BlobKey{r.text(0), static_cast<std::uint64_t>(r.integer(1))},
@@ -112,7 +112,7 @@ Result<std::size_t> prune_space(Database& db, std::int64_t thread, std::int64_t 
       key.second = blob->second.base;
   }
   for (const auto& id : gone) {
-    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_checkpoints WHERE space = ?1 AND id = ?2", space, id, {}));
+    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_states WHERE space = ?1 AND kind = 1 AND name = ?2 AND version = 0", space, id, {}));
     CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_writes WHERE space = ?1 AND checkpoint = ?2", space, id, {}));
     CORVID_TRY(CachedStatement row, db.cached("DELETE FROM graph_interrupts WHERE thread = ?1 AND checkpoint = ?2 AND ns = ?3"));
     row->bind(1, thread);
@@ -123,7 +123,7 @@ Result<std::size_t> prune_space(Database& db, std::int64_t thread, std::int64_t 
   std::set<std::int64_t> contents;
   for (const auto& [key, blob] : blobs) {
     if (needed.contains(key)) continue;
-    CORVID_TRY(CachedStatement row, db.cached("DELETE FROM graph_blobs WHERE space = ?1 AND channel = ?2 AND version = ?3"));
+    CORVID_TRY(CachedStatement row, db.cached("DELETE FROM graph_states WHERE space = ?1 AND kind = 2 AND name = ?2 AND version = ?3"));
     row->bind(1, space);
     row->bind(2, key.first);
     row->bind(3, static_cast<std::int64_t>(key.second));
@@ -134,11 +134,32 @@ Result<std::size_t> prune_space(Database& db, std::int64_t thread, std::int64_t 
   return gone.size();
 }
 
+Result<std::int64_t> make_thread(Database& db, std::string_view thread_id, const LeaseState& lease) {
+  std::int64_t id = 0;
+  {
+    CORVID_TRY(CachedStatement next, db.cached("SELECT max(coalesce(max(space), 0), 0) + 1 FROM graph_states"));
+    CORVID_TRY(const bool any, next->step());
+    if (!any) return fail(Error::internal("SQLite gave no row for an aggregate"));
+    id = next->integer(0);
+  }
+  CORVID_TRY(CachedStatement name, db.cached("INSERT INTO graph_names(name, thread) VALUES(?1, ?2)"));
+  name->bind(1, thread_id);
+  name->bind(2, id);
+  CORVID_TRY_STATUS(name->run());
+  CORVID_TRY(CachedStatement row, db.cached("INSERT INTO graph_states(space, kind, name, version, owner, at_ms) VALUES(?1, 0, ?2, 0, ?3, ?4)"));
+  row->bind(1, id);
+  row->bind(2, thread_id);
+  row->bind(3, lease.owner);
+  row->bind(4, lease.expires_ms);
+  CORVID_TRY_STATUS(row->run());
+  return id;
+}
+
 }  // namespace
 
 Result<ThreadRow> find_thread(Database& db, std::string_view thread_id, std::string_view ns) {
   CORVID_TRY(CachedStatement row,
-             db.cached("SELECT t.id, s.id FROM graph_threads t LEFT JOIN graph_spaces s ON s.thread = t.id AND s.ns = ?2"
+             db.cached("SELECT t.thread, s.id FROM graph_names t LEFT JOIN graph_spaces s ON s.thread = t.thread AND s.ns = ?2"
                        " WHERE t.name = ?1"));
   row->bind(1, thread_id);
   row->bind(2, ns);
@@ -150,10 +171,14 @@ Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::st
   ThreadRow thread;
   LeaseState held;
   {
-    CORVID_TRY(CachedStatement row, db.cached("SELECT t.id, s.id, t.lease_owner, t.lease_expires_ms FROM graph_threads t"
-                                              " LEFT JOIN graph_spaces s ON s.thread = t.id AND s.ns = ?2 WHERE t.name = ?1"));
+    CORVID_TRY(CachedStatement row,
+               db.cached(ns.empty() ? "SELECT t.thread, NULL, l.owner, l.at_ms FROM graph_names t CROSS JOIN graph_states l"
+                                      " ON l.space = t.thread AND l.kind = 0 WHERE t.name = ?1"
+                                    : "SELECT t.thread, s.id, l.owner, l.at_ms FROM graph_names t CROSS JOIN graph_states l"
+                                      " ON l.space = t.thread AND l.kind = 0 LEFT JOIN graph_spaces s ON s.thread = t.thread AND s.ns = ?2"
+                                      " WHERE t.name = ?1"));
     row->bind(1, thread_id);
-    row->bind(2, ns);
+    if (!ns.empty()) row->bind(2, ns);
     CORVID_TRY(const bool found, row->step());
     if (found) {
       thread = thread_row(*row, ns);
@@ -165,14 +190,9 @@ Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::st
   const auto gained = lease.expires_ms - held.expires_ms;
   const bool fresh = change.kind == LeaseChange::Kind::keep && gained >= 0 && gained < change.ttl_ms / 8;
   if (thread.id == 0) {
-    CORVID_TRY(CachedStatement row, db.cached("INSERT INTO graph_threads(name, lease_owner, lease_expires_ms) VALUES(?1, ?2, ?3)"));
-    row->bind(1, thread_id);
-    row->bind(2, lease.owner);
-    row->bind(3, lease.expires_ms);
-    CORVID_TRY_STATUS(row->run());
-    thread.id = db.last_insert_rowid();
+    CORVID_TRY(thread.id, make_thread(db, thread_id, lease));
   } else if (change.kind != LeaseChange::Kind::none && !fresh) {
-    CORVID_TRY(CachedStatement row, db.cached("UPDATE graph_threads SET lease_owner = ?2, lease_expires_ms = ?3 WHERE id = ?1"));
+    CORVID_TRY(CachedStatement row, db.cached("UPDATE graph_states SET owner = ?2, at_ms = ?3 WHERE space = ?1 AND kind = 0"));
     row->bind(1, thread.id);
     row->bind(2, lease.owner);
     row->bind(3, lease.expires_ms);
@@ -188,14 +208,14 @@ Result<std::vector<ThreadInfo>> SqliteSaver::threads() {
   const auto body = [&](Database& db) -> Status {
     CORVID_TRY(
         CachedStatement row,
-        db.cached("SELECT t.name, max(coalesce((SELECT c.created_ms FROM graph_checkpoints c WHERE c.space = t.id ORDER BY c.id DESC LIMIT "
-                  "1), 0),"
-                  " coalesce((SELECT max((SELECT c.created_ms FROM graph_checkpoints c WHERE c.space = -s.id ORDER BY c.id DESC LIMIT 1))"
-                  "  FROM graph_spaces s WHERE s.thread = t.id), 0)), t.lease_owner, t.lease_expires_ms,"
-                  " (SELECT c.id FROM graph_checkpoints c WHERE c.space = t.id ORDER BY c.id DESC LIMIT 1),"
-                  " (SELECT count(*) FROM graph_interrupts i WHERE i.thread = t.id AND i.answered_by IS NULL AND i.closed = 0"
+        db.cached("SELECT t.name, max(coalesce((SELECT c.at_ms FROM graph_states c WHERE c.space = t.thread AND c.kind = 1"
+                  "  ORDER BY c.name DESC LIMIT 1), 0),"
+                  " coalesce((SELECT max((SELECT c.at_ms FROM graph_states c WHERE c.space = -s.id AND c.kind = 1 ORDER BY c.name DESC LIMIT 1))"
+                  "  FROM graph_spaces s WHERE s.thread = t.thread), 0)), l.owner, l.at_ms,"
+                  " (SELECT c.name FROM graph_states c WHERE c.space = t.thread AND c.kind = 1 ORDER BY c.name DESC LIMIT 1),"
+                  " (SELECT count(*) FROM graph_interrupts i WHERE i.thread = t.thread AND i.answered_by IS NULL AND i.closed = 0"
                   "  AND (i.expires_ms = 0 OR i.expires_ms > ?1))"
-                  " FROM graph_threads t ORDER BY t.name"));
+                  " FROM graph_names t CROSS JOIN graph_states l ON l.space = t.thread AND l.kind = 0 ORDER BY t.name"));
     row->bind(1, now);
     return each_row(*row, [&](Statement& r) {
       ThreadInfo info;
@@ -232,17 +252,18 @@ Status SqliteSaver::delete_thread(std::string_view thread_id) {
     std::set<std::int64_t> contents;
     for (const auto& [space, ns] : spaces) {
       {
-        CORVID_TRY(CachedStatement row, db.cached("SELECT content FROM graph_blobs WHERE space = ?1 AND content IS NOT NULL"));
+        CORVID_TRY(CachedStatement row, db.cached("SELECT content FROM graph_states WHERE space = ?1 AND kind = 2 AND content IS NOT NULL"));
         row->bind(1, space);
         CORVID_TRY_STATUS(each_row(*row, [&](Statement& r) { contents.insert(r.integer(0)); }));
       }
-      CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_checkpoints WHERE space = ?1", space));
-      CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_blobs WHERE space = ?1", space));
+      CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_states WHERE space = ?1", space));
       CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_writes WHERE space = ?1", space));
     }
     CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_spaces WHERE thread = ?1", thread.id));
     CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_interrupts WHERE thread = ?1", thread.id));
-    CORVID_TRY_STATUS(run_with(db, "DELETE FROM graph_threads WHERE id = ?1", thread.id));
+    CORVID_TRY(CachedStatement name, db.cached("DELETE FROM graph_names WHERE name = ?1"));
+    name->bind(1, thread_id);
+    CORVID_TRY_STATUS(name->run());
     return drop_unused(db, contents);
   };
   return workspace_->write(body);
@@ -255,10 +276,7 @@ Status SqliteSaver::copy_thread(std::string_view from, std::string_view to) {
     if (source.id == 0) return fail(no_thread(from));
     CORVID_TRY(const ThreadRow there, find_thread(db, to));
     if (there.id != 0) return fail(thread_exists(to));
-    CORVID_TRY_STATUS(
-        run_with(db, "INSERT INTO graph_threads(name, lease_owner, lease_expires_ms) SELECT ?2, '', 0 FROM graph_threads WHERE id = ?1",
-                 source.id, to, {}));
-    const auto copy = db.last_insert_rowid();
+    CORVID_TRY(const auto copy, make_thread(db, to, LeaseState{}));
     CORVID_TRY(const auto spaces, spaces_of(db, source.id));
     for (const auto& [space, ns] : spaces) {
       auto mine = copy;
@@ -267,12 +285,8 @@ Status SqliteSaver::copy_thread(std::string_view from, std::string_view to) {
         mine = -db.last_insert_rowid();
       }
       CORVID_TRY_STATUS(run_with(db,
-                                 "INSERT INTO graph_checkpoints SELECT ?2, id, parent, step, source, created_ms, body, channels, sum"
-                                 " FROM graph_checkpoints WHERE space = ?1",
-                                 space, mine));
-      CORVID_TRY_STATUS(run_with(db,
-                                 "INSERT INTO graph_blobs SELECT ?2, channel, version, base, bytes, content, sum FROM graph_blobs"
-                                 " WHERE space = ?1",
+                                 "INSERT INTO graph_states SELECT ?2, kind, name, version, at_ms, owner, parent, step, source, channels, base,"
+                                 " content, bytes, sum FROM graph_states WHERE space = ?1 AND kind > 0",
                                  space, mine));
       CORVID_TRY_STATUS(run_with(db,
                                  "INSERT INTO graph_writes SELECT ?2, checkpoint, task, idx, channel, bytes, sum FROM graph_writes"

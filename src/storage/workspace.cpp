@@ -61,10 +61,14 @@ class SqliteWorkspace final : public Workspace {
     std::vector<Migration> wanted(migrations.begin(), migrations.end());
     const auto body = [&](Database& db) -> Status {
       for (const auto& step : wanted) {
-        CORVID_TRY(Statement newest, db.prepare("SELECT coalesce(max(version), 0) FROM corvid_migrations WHERE module = ?1"));
-        newest.bind(1, step.module);
-        CORVID_TRY(const bool any, newest.step());
-        const auto have = any ? newest.integer(0) : 0;
+        std::int64_t have = 0;
+        {
+          // Gone before the migration runs: SQLite drops no table while a statement is under way.
+          CORVID_TRY(Statement newest, db.prepare("SELECT coalesce(max(version), 0) FROM corvid_migrations WHERE module = ?1"));
+          newest.bind(1, step.module);
+          CORVID_TRY(const bool any, newest.step());
+          if (any) have = newest.integer(0);
+        }
         int last = 0;
         for (const auto& other : wanted) {
           if (other.module == step.module && other.version > last) last = other.version;

@@ -4,6 +4,7 @@
 #include "corvid/base/hash.hpp"
 #include "corvid/base/json.hpp"
 #include "corvid/base/result.hpp"
+#include "src/base/sha256_blocks.hpp"
 #include "support/catch.hpp"
 #include "support/support.hpp"
 
@@ -65,6 +66,20 @@ TEST_CASE("sha-256: FIPS 180-4 vectors, any split", "[base]") {
   test::write_file(dir / "f", million);
   CHECK(*sha256_file(dir / "f") == sha256(million));
   CHECK(sha256_file(dir / "none").error().code() == ErrorCode::not_found);
+}
+
+TEST_CASE("sha-256: the processor's instructions give what the portable code gives", "[base]") {
+  const auto accelerated = sha256_blocks_accelerated();
+  if (!accelerated) WARN("SKIPPED: this processor has no instructions for SHA-256");
+  std::vector<std::uint8_t> data(64 * 9);
+  std::uint64_t draw = 1;
+  for (auto& byte : data) byte = static_cast<std::uint8_t>((draw = draw * 6364136223846793005u + 1442695040888963407u) >> 56);
+  Sha256State one{1, 2, 3, 4, 5, 6, 7, 0xffffffff}, other = one;
+  for (std::size_t count = 0; accelerated && count < 10; ++count) {
+    sha256_blocks_portable(one, data.data(), count);
+    accelerated(other, data.data(), count);
+    CHECK(one == other);
+  }
 }
 
 TEST_CASE("json: limits and places", "[base]") {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "corvid/graphs/state_graph.hpp"
+#include "corvid/runtime/wait.hpp"
 #include "graphs/checkpointer_conformance.hpp"
 #include "graphs/sqlite_support.hpp"
 #include "support/catch.hpp"
@@ -201,7 +203,7 @@ TEST_CASE("sqlite saver: large values are stored once, and go with the last that
   CHECK(store.saver->get("c", "").value()->blobs.at(0).bytes == bytes_of(std::string(10'000, 'y')));
   REQUIRE(store.saver->delete_thread("a"));
   REQUIRE(store.saver->delete_thread("c"));
-  for (const auto* table : {"threads", "spaces", "checkpoints", "contents", "blobs", "writes", "interrupts"}) {
+  for (const auto* table : {"names", "spaces", "states", "contents", "writes", "interrupts"}) {
     CHECK(number(*workspace, "SELECT count(*) FROM graph_" + std::string(table)) == 0);
   }
 }
@@ -220,13 +222,86 @@ TEST_CASE("sqlite saver: the store grows with what is new") {
     commit.blobs[0].bytes = bytes_of(i % 50 == 1 ? all : turn);
     REQUIRE(store.saver->commit(commit));
   }
-  CHECK(number(*workspace, "SELECT sum(length(bytes)) FROM graph_blobs") < 300 * 200 + 4'096);
+  CHECK(number(*workspace, "SELECT sum(length(bytes)) FROM graph_states WHERE kind = 2") < 300 * 200 + 4'096);
   CHECK(store.saver->prune("t", {}).value() == 299);
-  CHECK(number(*workspace, "SELECT count(*) FROM graph_blobs") == 50);  // 251 whole, 252 to 300 on it
+  CHECK(number(*workspace, "SELECT count(*) FROM graph_states WHERE kind = 2") == 50);  // 251 whole, 252 to 300 on it
   std::string joined;
   const auto newest = store.saver->get("t", "").value();
   for (const auto& blob : newest->blobs) joined += text_of(blob.bytes);
   CHECK((joined == all));
+}
+
+// tests/golden/graphs_workspace_v1.sql: what a program with schema 1 stored, by `sqlite3 FILE .dump`: a thread "t" with four checkpoints
+// in two namespaces, leased to "me"; its copy "copy"; a chain that was drained after the first of its three nodes.
+TEST_CASE("sqlite saver: a workspace of schema 1 goes on") {
+  SqliteFiles files;
+  const auto file = files / "old.db";
+  {
+    auto old = *Database::open(file, false, 1'000);
+    REQUIRE(old.execute("PRAGMA application_id = 1129469508; PRAGMA journal_mode = WAL"));
+    REQUIRE(old.execute(read_file(source_dir() / "tests/golden/graphs_workspace_v1.sql")));
+  }
+  auto workspace = *Workspace::open(file);
+  auto store = *open_sqlite_store(workspace);
+  CHECK(number(*workspace, "SELECT max(version) FROM corvid_migrations WHERE module = 'graphs'") > 1);
+
+  auto fresh = files.fresh();
+  for (const auto* ns : {"", "sub:1"}) {
+    for (int i = 1; i <= 4; ++i) {
+      auto commit = commit_of("t", ns, padded(i), static_cast<std::uint64_t>(i));
+      commit.checkpoint->parent_id = i > 1 ? padded(i - 1) : "";
+      commit.checkpoint->step = i;
+      commit.checkpoint->created_ms = 1'000 + i;
+      commit.checkpoint->channels.push_back({"large", 1});
+      commit.blobs[0].base_version = static_cast<std::uint64_t>(i) - 1;
+      if (i == 1) commit.blobs.push_back({"large", 1, 0, bytes_of(std::string(5'000, 'L'))});
+      commit.writes = {{padded(i), "task", 0, "c", bytes_of("pending")}};
+      if (*ns == '\0') commit.interrupts = {{"q" + padded(i), "", "", padded(i), "task", "node", i, 0, bytes_of("question")}};
+      REQUIRE(fresh.saver->commit(commit));
+    }
+  }
+  REQUIRE(fresh.saver->answer({"q" + padded(2), "ana", 5, bytes_of("answer"), ""}, {0, 5, "ana", "approve", "x", bytes_of("detail"), "", ""}, 5));
+  REQUIRE(fresh.saver->copy_thread("t", "copy"));
+  for (const auto* thread : {"t", "copy"}) CHECK(describe_thread(*store.saver, thread) == describe_thread(*fresh.saver, thread));
+
+  const auto threads = store.saver->threads().value();
+  REQUIRE(threads.size() == 3);
+  CHECK(threads[1].thread_id == "copy");
+  CHECK(threads[1].lease_owner.empty());
+  CHECK(threads[2].thread_id == "t");
+  CHECK(threads[2].lease_owner == "me");
+  CHECK(threads[2].open_interrupts == 3);
+  CHECK(threads[2].updated_ms == 1'004);
+  auto commit = commit_of("t", "", "z", 9);
+  commit.lease = {LeaseChange::Kind::acquire, "other", 60'000};
+  CHECK(store.saver->commit(commit).error().code() == ErrorCode::conflict);
+  commit.lease.owner = "me";
+  CHECK(store.saver->commit(commit));
+  CHECK(store.saver->check_audit());
+  CHECK(store.saver->cache_get("key", 1).value() == bytes_of("cached"));
+  CHECK(store.queue->claim("w", 1'000).value()->run.run_id == "run");
+
+  struct S { Key<int> x{"x"}; };
+  StateGraph<S> graph;
+  for (const auto* id : {"n0", "n1", "n2"}) graph.add_node(id, [](const StateOf<S>& s) { return update(&S::x, s[&S::x] + 1); });
+  graph.add_edge(START, "n0").add_edge("n0", "n1").add_edge("n1", "n2").add_edge("n2", END);
+  CompileOptions options;
+  options.checkpointer = store.saver;
+  const auto chain = *graph.compile(options);
+  RunConfig config;
+  config.thread_id = "chain";
+  Runtime runtime;
+  const auto ended = chain->invoke_blocking(runtime, Continue{}, config);
+  REQUIRE(ended);
+  CHECK(ended->get(&S::x) == 3);
+  CHECK(ended->steps == 2);
+
+  REQUIRE(store.saver->delete_thread("t"));
+  REQUIRE(store.saver->delete_thread("copy"));
+  REQUIRE(store.saver->delete_thread("chain"));
+  for (const auto* table : {"names", "spaces", "states", "contents", "writes", "interrupts"}) {
+    CHECK(number(*workspace, "SELECT count(*) FROM graph_" + std::string(table)) == 0);
+  }
 }
 
 TEST_CASE("sqlite saver: a newer schema is refused") {
@@ -244,14 +319,14 @@ TEST_CASE("sqlite saver: changed rows are typed errors") {
   auto workspace = *Workspace::open(files / "rows.db");
   auto store = *open_sqlite_store(workspace);
   fill(store, "t");
-  const auto flipped = [&](std::string_view table, std::string_view column, auto&& read) {
+  const auto flipped_of = [&](std::string_view table, std::string_view rows, std::string_view column, auto&& read) {
     const std::string update = "UPDATE graph_" + std::string(table) + " SET " + std::string(column) + " = ";
     REQUIRE(sql(*workspace, "CREATE TABLE kept AS SELECT * FROM graph_" + std::string(table)));
     for (const auto* change : {"x'00'", "x''", "CAST(? AS BLOB)"}) {
       std::string to = change;
       // The same length, another last byte.
       if (to[0] == 'C') to = "CAST(substr(" + std::string(column) + ", 1, length(" + std::string(column) + ") - 1) || x'7f' AS BLOB)";
-      if (auto changed = sql(*workspace, update + to); !changed) continue;  // two rows alike: not allowed anyway
+      if (auto changed = sql(*workspace, update + to + std::string(rows)); !changed) continue;  // two rows alike: not allowed anyway
       const Status status = read();
       REQUIRE_FALSE(status);
       CHECK(status.error().code() == ErrorCode::bad_input);
@@ -261,16 +336,19 @@ TEST_CASE("sqlite saver: changed rows are typed errors") {
     REQUIRE(sql(*workspace, "DROP TABLE kept"));
     REQUIRE(read());
   };
+  const auto flipped = [&](std::string_view table, std::string_view column, auto&& read) { flipped_of(table, "", column, read); };
+  const auto checkpoints = [&](std::string_view column, auto&& read) { flipped_of("states", " WHERE kind = 1", column, read); };
+  const auto values = [&](std::string_view column, auto&& read) { flipped_of("states", " WHERE kind = 2 AND content IS NULL", column, read); };
   auto& saver = *store.saver;
   const auto as_status = [](const auto& result) -> Status { return result ? Status() : Status(fail(result.error())); };
   const auto get = [&] { return as_status(saver.get("t", "", padded(2))); };
   const auto list = [&] { return as_status(saver.list("t", "")); };
-  flipped("checkpoints", "body", get);
-  flipped("checkpoints", "channels", list);
-  flipped("checkpoints", "source", list);
-  flipped("checkpoints", "created_ms", list);
-  flipped("blobs", "bytes", get);
-  flipped("blobs", "base", get);
+  checkpoints("bytes", get);
+  checkpoints("channels", list);
+  checkpoints("source", list);
+  checkpoints("at_ms", list);
+  values("bytes", get);
+  values("base", get);
   flipped("contents", "bytes", get);
   flipped("contents", "hash", get);
   flipped("writes", "bytes", get);

@@ -24,7 +24,6 @@ class Sha256 {
   Sha256Digest finish();  ///< the object must not be used again
 
  private:
-  void block(const std::uint8_t* data);
   std::array<std::uint32_t, 8> state_;
   std::array<std::uint8_t, 64> buffer_{};
   std::uint64_t length_bytes_ = 0;
