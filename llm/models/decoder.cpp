@@ -4,6 +4,8 @@
 #include <cstring>
 #include <set>
 
+#include "corvid/compute/weight_arena.hpp"
+
 namespace corvid::llm {
 namespace {
 
@@ -32,6 +34,9 @@ bool may_be_left_out(std::string_view name) {
 // Decode steps of more rows are not recorded: their launches are a small part of them.
 constexpr std::int64_t kRecordedRows = 16;
 
+// What a matrix product on the CPU uses for its quantised activations, 64 bytes each 32, a piece of the rows after another.
+constexpr std::uint64_t kOpScratchBytes = (std::uint64_t{1} << 20) + 256;
+
 std::string numbered(std::string_view pattern, std::int64_t layer) {
   std::string name(pattern);
   name.replace(name.find('%'), 1, std::to_string(layer));
@@ -46,6 +51,10 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
   model->config_ = std::move(config);
   const LlmConfig& c = model->config_;
   const std::string path = file->path().string();
+
+  WeightArena arena;
+  OpContext place = ctx;
+  place.arena = &arena;
 
   const std::string prefix = hub_prefix(*file);
   std::set<std::string_view> taken;
@@ -63,18 +72,17 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
       for (const auto n : tensor->shape) shape += (shape.empty() ? "" : ", ") + std::to_string(n);
       return fail(Error::bad_input("has the shape [" + shape + "], but the configuration asks for [" + (vector ? "" : std::to_string(rows) + ", ") + std::to_string(cols) + "]").at_key(name).at_file(path).at_offset(tensor->file_offset));
     }
-    CORVID_TRY(out, prepare_weight(ctx, file, *tensor, use, budget));
+    CORVID_TRY(out, prepare_weight(place, file, *tensor, use, budget));
     return {};
   };
   const auto pick = [&](Names names) { return c.hub ? prefix + names.hub : std::string(names.gguf); };
 
-  CORVID_TRY_STATUS(take(pick({"token_embd.weight", "embed_tokens.weight"}), c.vocab, c.width, WeightUse::lookup, true, model->embedding_));
+  const std::string head = !c.hub ? "output.weight" : prefix == "language_model.model." ? "language_model.lm_head.weight" : "lm_head.weight";
+  const bool tied = c.tied.value_or(file->find(head) == nullptr);
+  CORVID_TRY_STATUS(take(pick({"token_embd.weight", "embed_tokens.weight"}), c.vocab, c.width, tied ? WeightUse::tied : WeightUse::lookup, true, model->embedding_));
   CORVID_TRY_STATUS(take(pick({"output_norm.weight", "norm.weight"}), 1, c.width, WeightUse::vector, true, model->output_norm_));
-  if (!c.tied.value_or(false)) {
-    const std::string head = !c.hub ? "output.weight" : prefix == "language_model.model." ? "language_model.lm_head.weight" : "lm_head.weight";
-    CORVID_TRY_STATUS(take(head, c.vocab, c.width, WeightUse::matrix, c.tied.has_value(), model->output_));
-  }
-  if (!model->output_) model->output_ = model->embedding_;
+  if (tied) model->output_ = model->embedding_;
+  else CORVID_TRY_STATUS(take(head, c.vocab, c.width, WeightUse::matrix, true, model->output_));
 
   std::vector<float> factors;
   if (const TensorInfo* freqs = c.hub ? nullptr : file->find("rope_freqs.weight")) {
@@ -136,7 +144,9 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const OpContext& ctx, std::shared
   CORVID_TRY(model->scratch_, allocate(ctx, static_cast<std::uint64_t>(limits.rows * row_floats) * sizeof(float), budget, "scratch"));
   model->staged_.resize(static_cast<std::size_t>(limits.rows * (4 + limits.pages) + 1));
   CORVID_TRY(model->inputs_, allocate(ctx, model->staged_.size() * sizeof(std::int32_t), budget, "scratch"));
-  if (!ctx.device.is_cpu()) {
+  if (ctx.device.is_cpu()) {
+    CORVID_TRY(model->op_scratch_, allocate(ctx, std::min(kOpScratchBytes, static_cast<std::uint64_t>(limits.rows * std::max(c.ffn, q_rows)) * 2), budget, "scratch"));
+  } else {
     const std::int64_t rows = std::min(limits.rows, kLogitRows);
     CORVID_TRY(model->logits_, allocate(ctx, static_cast<std::uint64_t>(rows * c.vocab) * sizeof(float), budget, "scratch"));
     CORVID_TRY_STATUS(ctx.stream->plan(limits.rows, budget));
@@ -172,8 +182,10 @@ Status Decoder::stage(const OpContext& ctx, const StepBatch& batch) {
   return upload(ctx, inputs_.data(), staged_.data(), (table + sequences * static_cast<std::size_t>(limits_.pages)) * sizeof(std::int32_t));
 }
 
-Status Decoder::forward(const OpContext& ctx, const StepBatch& batch, const PagePool& pages, std::vector<float>& logits) {
+Status Decoder::forward(const OpContext& asked, const StepBatch& batch, const PagePool& pages, std::vector<float>& logits) {
   const LlmConfig& c = config_;
+  OpContext ctx = asked;
+  if (op_scratch_.data()) ctx.scratch = {op_scratch_.data(), op_scratch_.bytes()};
   const auto n = static_cast<std::int64_t>(batch.ids.size()), wanted = static_cast<std::int64_t>(batch.logit_rows.size());
   const auto sequences = static_cast<std::int64_t>(batch.row_offsets.size()) - 1;
   if (n > limits_.rows || sequences > limits_.rows || batch.max_pages > limits_.pages) {
@@ -247,9 +259,8 @@ Status Decoder::layers(const OpContext& ctx, std::int64_t n, std::int64_t sequen
     const Layer& l = layers_[static_cast<std::size_t>(i)];
     const bool sliding = c.sliding[static_cast<std::size_t>(i)];
     CORVID_TRY_STATUS(ops::rms_norm(ctx, x, l.attn_norm, c.eps, h, c.norm_offset));
-    CORVID_TRY_STATUS(ops::linear(ctx, h, l.wq, l.bq, q));
-    CORVID_TRY_STATUS(ops::linear(ctx, h, l.wk, l.bk, k));
-    CORVID_TRY_STATUS(ops::linear(ctx, h, l.wv, l.bv, v));
+    const ops::Projection qkv[] = {{&l.wq, &l.bq, q}, {&l.wk, &l.bk, k}, {&l.wv, &l.bv, v}};
+    CORVID_TRY_STATUS(ops::linear_many(ctx, h, qkv));
     if (c.qk_norm) {
       CORVID_TRY_STATUS(ops::rms_norm(ctx, q3, l.q_norm, c.eps, q3, c.norm_offset));
       CORVID_TRY_STATUS(ops::rms_norm(ctx, k3, l.k_norm, c.eps, k3, c.norm_offset));
@@ -276,8 +287,8 @@ Status Decoder::layers(const OpContext& ctx, std::int64_t n, std::int64_t sequen
       CORVID_TRY_STATUS(ops::linear(ctx, a, l.wo, l.bo, x, true));
     }
     CORVID_TRY_STATUS(ops::rms_norm(ctx, x, l.ffn_norm, c.eps, h, c.norm_offset));
-    CORVID_TRY_STATUS(ops::linear(ctx, h, l.gate, {}, g));
-    CORVID_TRY_STATUS(ops::linear(ctx, h, l.up, {}, u));
+    const ops::Projection gate_up[] = {{&l.gate, nullptr, g}, {&l.up, nullptr, u}};
+    CORVID_TRY_STATUS(ops::linear_many(ctx, h, gate_up));
     CORVID_TRY_STATUS(ops::gated_activation(ctx, c.activation, g, u, g));
     if (c.post_norms) {
       CORVID_TRY_STATUS(ops::linear(ctx, g, l.down, {}, o));

@@ -79,7 +79,7 @@ class Decoder {
   std::vector<Layer> layers_;
   StepLimits limits_;
   // Planned at load. The batch on the device, i32: ids, positions, row offsets, logit rows, page table; the host's image of it.
-  Buffer inputs_, scratch_, logits_;
+  Buffer inputs_, scratch_, logits_, op_scratch_;
   std::vector<std::int32_t> staged_;
   std::map<std::int64_t, Recorded> recorded_;
   const PagePool* recorded_pages_ = nullptr;

@@ -8,6 +8,7 @@
 
 #include "corvid/compute/buffer.hpp"
 #include "corvid/compute/weight.hpp"
+#include "cpu/packed.hpp"
 
 namespace corvid {
 
@@ -23,6 +24,7 @@ struct Weight::Impl {
   std::vector<std::byte> owned;            // behind `data` when not mapped
   std::vector<float> values;               // a vector's f32 values, [cols]
   std::vector<std::uint16_t> bf16;         // [rows, cols]: a float matrix rounded for Precision::fast, or empty
+  cpu::PackedMatrix packed;                // a block-format matrix for Precision::fast, or empty; `data` is for the reference then
   Buffer on_device;                        // elsewhere: the rows as stored in `dtype_on_device`, or a vector's f32 values
   DType dtype_on_device = DType::f32;
   std::uint64_t resident_bytes = 0;

@@ -17,8 +17,8 @@
 namespace corvid {
 namespace {
 
-// How often a thread looks before it sleeps: some tens of microseconds, longer than the gap between two ops of a step.
-constexpr int kSpins = 4000;
+// How often a thread looks before it sleeps: about a hundred microseconds, longer than the gap between two ops of a step.
+constexpr int kSpins = 2000;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -30,34 +30,57 @@ inline void relax() {
 
 }  // namespace
 
+// A run is published by `generation` and ends when `running` is zero. Both sides look for a while before they sleep, and who publishes
+// takes the mutex only when somebody sleeps: the sleeper counts itself and then looks again, the publisher writes and then reads
+// the count, all sequentially consistent, so that one of the two sees the other.
 struct ComputePool::State {
   std::vector<std::thread> workers;
   int count = 1;
   std::mutex callers;  // one fork-join at a time
-
   std::mutex mutex;
   std::condition_variable wake, done;
-  std::atomic<std::uint64_t> generation{0};
-  std::atomic<int> running{0};
-  std::atomic<bool> stop{false};
+
   const FunctionRef<void(int, int)>* body = nullptr;
+  bool stop = false;  // these two are published by `generation`
+  alignas(64) std::atomic<std::uint64_t> generation{0};
+  std::atomic<int> sleepers{0};
+  alignas(64) std::atomic<int> running{0};
+  std::atomic<bool> caller_sleeps{false};
 
   void work(int index) {
-    std::uint64_t seen = 0;
-    while (true) {
-      for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen && !stop.load(std::memory_order_relaxed); ++i) relax();
-      if (generation.load(std::memory_order_acquire) == seen && !stop.load(std::memory_order_relaxed)) {
+    for (std::uint64_t seen = 0;; ++seen) {
+      for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen; ++i) relax();
+      if (generation.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen || stop.load(std::memory_order_relaxed); });
+        sleepers.fetch_add(1);
+        wake.wait(lock, [&] { return generation.load() != seen; });
+        sleepers.fetch_sub(1);
       }
-      if (stop.load(std::memory_order_relaxed)) return;
-      seen = generation.load(std::memory_order_acquire);
+      if (stop) return;
       (*body)(index, count);
-      if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-        std::lock_guard lock(mutex);  // so that the caller cannot miss it between its test and its sleep
+      if (running.fetch_sub(1) == 1 && caller_sleeps.load()) {
+        std::lock_guard lock(mutex);
         done.notify_one();
       }
     }
+  }
+
+  void publish() {
+    generation.fetch_add(1);
+    if (sleepers.load() == 0) return;
+    std::lock_guard lock(mutex);
+    wake.notify_all();
+  }
+
+  void join() {
+    for (int i = 0; i < kSpins; ++i) {
+      if (running.load(std::memory_order_acquire) == 0) return;
+      relax();
+    }
+    std::unique_lock lock(mutex);
+    caller_sleeps.store(true);
+    done.wait(lock, [&] { return running.load() == 0; });
+    caller_sleeps.store(false);
   }
 };
 
@@ -67,11 +90,8 @@ ComputePool::ComputePool(int threads) : state_(std::make_unique<State>()) {
 }
 
 ComputePool::~ComputePool() {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->stop.store(true);
-  }
-  state_->wake.notify_all();
+  state_->stop = true;
+  state_->publish();
   for (auto& worker : state_->workers) worker.join();
 }
 
@@ -84,19 +104,11 @@ void ComputePool::run(FunctionRef<void(int, int)> body) {
     body(0, 1);
     return;
   }
-  {
-    std::lock_guard lock(s.mutex);
-    s.body = &body;
-    s.running.store(s.count - 1, std::memory_order_relaxed);
-    s.generation.fetch_add(1, std::memory_order_acq_rel);
-  }
-  s.wake.notify_all();
+  s.body = &body;
+  s.running.store(s.count - 1, std::memory_order_relaxed);
+  s.publish();
   body(0, s.count);
-  for (int i = 0; i < kSpins && s.running.load(std::memory_order_acquire) > 0; ++i) relax();
-  if (s.running.load(std::memory_order_acquire) > 0) {
-    std::unique_lock lock(s.mutex);
-    s.done.wait(lock, [&] { return s.running.load(std::memory_order_acquire) == 0; });
-  }
+  s.join();
 }
 
 void ComputePool::parallel_for(std::size_t n, std::size_t grain, FunctionRef<void(std::size_t, std::size_t)> body) {

@@ -38,6 +38,8 @@ class OpenedModelFile final : public ModelFile {
     return identity_;
   }
 
+  void release(std::span<const std::byte> bytes) const noexcept override { MappedFile::release(bytes); }
+
   Metadata& fill_metadata() { return metadata_; }
   void fill_config(Json config) { config_ = std::move(config); }
   void add(WeightFile file) {

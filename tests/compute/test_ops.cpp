@@ -151,6 +151,61 @@ TEST_CASE("a row of linear is the same bits whatever the number of rows and thre
   }
 }
 
+// Shapes at the edges of tiles of 16 rows, groups of 16 activations, blocks of 32 and 256, and of what is quantised at a time.
+TEST_CASE("block formats of odd shapes: the reference's values, and the same bits in every batch and beside other projections") {
+  Machine m;
+  struct Shape { std::int64_t rows, blocks, n; };
+  for (DType dtype : kMatrixTypes) {
+    if (!is_quantised(dtype)) continue;
+    const auto block = static_cast<std::int64_t>(traits(dtype).block_elements);
+    for (const Shape shape : {Shape{1, 1, 1}, Shape{15, 3, 2}, Shape{16, 1, 16}, Shape{17, 2, 17}, Shape{33, 5, 35}, Shape{5, 8192 / block, 70}}) {
+      const std::int64_t rows = shape.rows, cols = shape.blocks * block, n = shape.n;
+      INFO("dtype " << traits(dtype).name << " [" << rows << ", " << cols << "], " << n << " rows");
+      const auto bytes = m.stored(dtype, rows, cols), other_bytes = m.stored(DType::q8_0, 20, cols);
+      const OpContext ctx = m.context(Precision::fast), alone = m.context(Precision::fast, OpPath::optimised, false);
+      const Weight w = m.prepare(ctx, dtype, rows, cols, bytes).value(), other = m.prepare(ctx, DType::q8_0, 20, cols, other_bytes).value();
+      const Weight bias = m.vector(m.floats(rows));
+      const auto x = m.floats(n * cols);
+      std::vector<float> expected(static_cast<std::size_t>(n * rows)), all = expected, one(static_cast<std::size_t>(rows)), beside(static_cast<std::size_t>(n * 20)), beside_alone = beside;
+      REQUIRE(ops::linear(m.context(Precision::fast, OpPath::reference), view(x, n, cols), w, bias, view(expected, n, rows)));
+      at_each_level([&] {
+        if (simd_level() == SimdLevel::scalar && n > 40) return;  // slow, and the same path as 35
+        REQUIRE(ops::linear(ctx, view(x, n, cols), other, {}, view(beside_alone, n, 20)));
+        const ops::Projection both[] = {{&other, nullptr, view(beside, n, 20)}, {&w, &bias, view(all, n, rows)}};
+        REQUIRE(ops::linear_many(ctx, view(x, n, cols), both));
+        CHECK(worst(all, expected) < 5e-2);
+        CHECK(std::memcmp(beside.data(), beside_alone.data(), beside.size() * sizeof(float)) == 0);
+        bool same = true;
+        for (std::int64_t r = 0; r < n; r += 3) {
+          REQUIRE(ops::linear(alone, view(x, n, cols).rows(r, 1), w, bias, view(one, 1, rows)));
+          same = same && std::memcmp(one.data(), all.data() + r * rows, one.size() * sizeof(float)) == 0;
+        }
+        CHECK(same);
+      });
+    }
+  }
+}
+
+TEST_CASE("a tied table is gathered from and multiplied with") {
+  Machine m;
+  const std::int64_t rows = 35, cols = 64;
+  const auto bytes = m.stored(DType::q8_0, rows, cols);
+  TensorInfo info;
+  info.dtype = DType::q8_0;
+  info.shape = {rows, cols};
+  info.bytes = bytes;
+  const OpContext ctx = m.context(Precision::fast), reference = m.context(Precision::fast, OpPath::reference);
+  const Weight table = prepare_weight(ctx, nullptr, info, WeightUse::tied, m.budget).value();
+  CHECK(table.resident_bytes() == 48 * 64 * 34 / 32);
+  std::vector<float> row(static_cast<std::size_t>(cols)), row_expected = row, y(static_cast<std::size_t>(rows)), expected = y;
+  REQUIRE(ops::embedding(ctx, ints({34}), table, 1, view(row, 1, cols)));
+  REQUIRE(ops::embedding(reference, ints({34}), table, 1, view(row_expected, 1, cols)));
+  CHECK(worst(row, row_expected) < 1e-6);
+  REQUIRE(ops::linear(ctx, view(row, 1, cols), table, {}, view(y, 1, rows)));
+  REQUIRE(ops::linear(reference, view(row, 1, cols), table, {}, view(expected, 1, rows)));
+  CHECK(worst(y, expected) < 3e-2);
+}
+
 TEST_CASE("embedding gathers and accumulates rows of every dtype") {
   Machine m;
   for (DType dtype : kMatrixTypes) {

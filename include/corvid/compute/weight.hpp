@@ -21,8 +21,9 @@ namespace corvid {
 
 enum class WeightUse : std::uint8_t {
   matrix,  ///< right operand of linear(); rows may be repacked
-  lookup,  ///< embedding table: rows are gathered (and may also be a tied output matrix)
+  lookup,  ///< embedding table: rows are gathered
   vector,  ///< norm gains, biases, rope factors: stored as f32
+  tied,    ///< both: rows are gathered, and it is the output matrix
 };
 
 /// Shared and immutable; cheap to copy. A default-constructed Weight is empty (`if (weight)`): "the model has none".

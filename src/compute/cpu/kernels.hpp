@@ -1,20 +1,13 @@
 // The inner loops of the CPU members, one table an instruction set. Every table is compiled from kernels.inc.
 //
 // A matrix row of a block format is unpacked to int8 quants with a scale and a minimum each 16 elements: w = scale * q + min.
-// One integer dot product then serves all formats, and several activation rows share an unpacked row.
+// Integer products of such matrices are in packed.hpp.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 namespace corvid::cpu {
-
-/// An activation row quantised in blocks of 32. Lengths are padded with zeros to a multiple of 64 elements.
-struct QuantisedRow {
-  const std::int8_t* q;   // [n64]
-  const float* scale;     // [n64 / 16]
-  const float* sum;       // [n64 / 16]: scale * sum of the group's quants
-};
 
 /// Order of KernelTable::unpack.
 enum BlockFormat { kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ2K, kQ3K, kQ4K, kQ5K, kQ6K, kBlockFormats };
@@ -23,10 +16,7 @@ using UnpackRow = void (*)(const std::uint8_t* blocks, std::size_t n, std::int8_
 
 /// Sums are taken in an order that depends on n alone, never on how many rows a call has.
 struct KernelTable {
-  void (*quantise_row)(const float* x, std::size_t n, std::int8_t* q, float* scale, float* sum);  // writes n64 elements
   UnpackRow unpack[kBlockFormats];
-  /// out[i] = row i · w, over n64 elements.
-  void (*dot_i8)(std::size_t n64, const std::int8_t* q, const float* scale, const float* min, const QuantisedRow* rows, std::size_t count, float* out);
   /// out[i] = scale * q + min. Quants are as this table's unpack wrote them.
   void (*expand)(std::size_t n, const std::int8_t* q, const float* scale, const float* min, float* out);
   void (*half_to_f32)(const std::uint16_t* x, std::size_t n, float* y);

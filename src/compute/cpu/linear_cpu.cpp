@@ -1,32 +1,18 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "cpu/kernels.hpp"
 #include "cpu/optimised.hpp"
+#include "cpu/packed_linear.hpp"
 #include "op_checks.hpp"
 #include "weight_impl.hpp"
 
 namespace corvid::cpu {
 
 namespace {
-
-std::optional<BlockFormat> block_format(DType dtype) {
-  switch (dtype) {
-    case DType::q8_0: return kQ8_0;
-    case DType::q4_0: return kQ4_0;
-    case DType::q4_1: return kQ4_1;
-    case DType::q5_0: return kQ5_0;
-    case DType::q5_1: return kQ5_1;
-    case DType::q2_k: return kQ2K;
-    case DType::q3_k: return kQ3K;
-    case DType::q4_k: return kQ4K;
-    case DType::q5_k: return kQ5K;
-    case DType::q6_k: return kQ6K;
-    default: return std::nullopt;
-  }
-}
 
 const std::uint8_t* bytes_at(const Weight::Impl& w, std::size_t row) {
   return reinterpret_cast<const std::uint8_t*>(w.row(static_cast<std::int64_t>(row)));
@@ -90,29 +76,6 @@ void for_columns(const OpContext& ctx, std::size_t columns, std::size_t rows, st
   });
 }
 
-void linear_i8(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, BlockFormat format, const Output& out) {
-  const auto n = static_cast<std::size_t>(w.cols), n64 = padded(n), groups = n64 / 16, rows = static_cast<std::size_t>(x.dim(0));
-  const std::unique_ptr<std::int8_t[]> q(new std::int8_t[rows * n64]);
-  const std::unique_ptr<float[]> factors(new float[rows * groups * 2]);
-  std::vector<QuantisedRow> quantised(rows);
-  for_threads(ctx, rows, grain_for(n * 4), [&](std::size_t, std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      float* scale = factors.get() + r * groups * 2;
-      k.quantise_row(detail::row_at(x, static_cast<std::int64_t>(r)), n, q.get() + r * n64, scale, scale + groups);
-      quantised[r] = {q.get() + r * n64, scale, scale + groups};
-    }
-  });
-  std::vector<UnpackBuffer> buffers;
-  for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
-  for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, std::size_t count, float* values) {
-    UnpackBuffer& u = buffers[thread];
-    for (std::size_t j = 0; j < count; ++j) {
-      k.unpack[format](bytes_at(w, o + j), n, u.q.get(), u.scale.get(), u.min.get());
-      k.dot_i8(n64, u.q.get(), u.scale.get(), u.min.get(), quantised.data(), rows, values + j * rows);
-    }
-  });
-}
-
 void linear_bf16(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, const std::uint16_t* matrix, const Output& out) {
   const auto n = static_cast<std::size_t>(w.cols), rows = static_cast<std::size_t>(x.dim(0));
   const std::unique_ptr<std::uint16_t[]> rounded(new std::uint16_t[rows * n]);
@@ -150,13 +113,29 @@ void linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weig
   const Weight::Impl& impl = w.impl();
   const Output out{bias ? bias.vector().as<const float>() : nullptr, y, accumulate};
   if (ctx.precision == Precision::fast) {
-    if (const auto format = block_format(impl.dtype)) return linear_i8(ctx, k, x, impl, *format, out);
+    if (impl.packed) {
+      const PackedProduct product{&impl.packed, out.bias, y, accumulate};
+      return packed_linear(ctx, x, std::span(&product, 1));
+    }
     if (k.dot_bf16 && !impl.bf16.empty()) return linear_bf16(ctx, k, x, impl, impl.bf16.data(), out);
     if (k.dot_bf16 && impl.dtype == DType::bf16) {
       return linear_bf16(ctx, k, x, impl, reinterpret_cast<const std::uint16_t*>(impl.data), out);
     }
   }
   linear_f32(ctx, k, x, impl, out);
+}
+
+bool linear_many(const OpContext& ctx, ConstTensorView x, std::span<const ops::Projection> projections) {
+  constexpr std::size_t kMost = 4;
+  if (ctx.precision != Precision::fast || projections.size() > kMost) return false;
+  PackedProduct products[kMost];
+  for (std::size_t i = 0; i < projections.size(); ++i) {
+    const ops::Projection& p = projections[i];
+    if (!p.w->impl().packed) return false;
+    products[i] = {&p.w->impl().packed, p.bias && *p.bias ? p.bias->vector().as<const float>() : nullptr, p.y, false};
+  }
+  packed_linear(ctx, x, std::span(products, projections.size()));
+  return true;
 }
 
 void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate) {
@@ -170,7 +149,9 @@ void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, f
   for_threads(ctx, static_cast<std::size_t>(ids.dim(0)), grain_for(n * 2), [&](std::size_t thread, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const auto id = static_cast<std::size_t>(ids.as<const std::int32_t>()[i]);
-      const float* row = row_as_f32(k, impl, format, id, buffers[thread], expanded.get() + thread * n);
+      const float* row = expanded.get() + thread * n;
+      if (impl.packed) unpack_row(impl.packed, id, expanded.get() + thread * n);
+      else row = row_as_f32(k, impl, format, id, buffers[thread], expanded.get() + thread * n);
       float* out = detail::row_at(y, static_cast<std::int64_t>(i));
       for (std::size_t c = 0; c < n; ++c) out[c] = (accumulate ? out[c] : 0.0f) + scale * row[c];
     }

@@ -3,12 +3,15 @@
 
 #include <atomic>
 #include <cstddef>
+#include <span>
 
 #include "corvid/compute/ops.hpp"
 
 namespace corvid::cpu {
 
 void linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate);
+/// False where not all weights are packed: nothing was done.
+bool linear_many(const OpContext& ctx, ConstTensorView x, std::span<const ops::Projection> projections);
 void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate);
 void rms_norm(const OpContext& ctx, ConstTensorView x, const float* gain, float eps, TensorView y, float gain_offset);
 void layer_norm(const OpContext& ctx, ConstTensorView x, const float* gain, const float* bias, float eps, TensorView y);

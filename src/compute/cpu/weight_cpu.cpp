@@ -1,10 +1,12 @@
 #include "cpu/weight_cpu.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <limits>
 #include <string>
 
+#include "corvid/compute/weight_arena.hpp"
 #include "cpu/kernels.hpp"
 #include "op_checks.hpp"
 #include "weight_impl.hpp"
@@ -96,7 +98,29 @@ void fill_bf16(const OpContext& ctx, Weight::Impl& w) {
   });
 }
 
+// Tiles are packed and checked in one pass over the file, whose pages are given back behind it. Returns as first_not_finite.
+std::size_t pack(const OpContext& ctx, const ModelFile* file, std::span<const std::byte> bytes, std::size_t row_bytes, const PackedMatrix& packed) {
+  constexpr std::size_t kPiece = std::size_t{512} << 10;  // of the file
+  const std::size_t tile_bytes = row_bytes * kTileRows;
+  std::atomic<std::size_t> first{kNone};
+  detail::for_ranges(ctx, packed.tiles(), 1 + kPiece / tile_bytes, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t t = begin; t < end; ++t) {
+      const std::size_t at = t * tile_bytes, rows = std::min(kTileRows, packed.rows - t * kTileRows);
+      auto* tile = reinterpret_cast<std::uint8_t*>(packed.data.get()) + t * packed.layout.tile_bytes;
+      const std::size_t bad = pack_tile(packed.format, packed.layout, reinterpret_cast<const std::uint8_t*>(bytes.data() + at), row_bytes, rows, tile);
+      std::size_t seen = first.load();
+      while (bad != kNone && at + bad < seen && !first.compare_exchange_weak(seen, at + bad)) {}
+    }
+    if (file) file->release(bytes.subspan(begin * tile_bytes, std::min(end * tile_bytes, bytes.size()) - begin * tile_bytes));
+  });
+  return first.load();
+}
+
 Error in_tensor(Error error, const TensorInfo& tensor) { return std::move(error).at_file(tensor.file).at_key(tensor.name); }
+
+Error not_finite(const TensorInfo& tensor, std::size_t at) {
+  return in_tensor(Error::bad_input("a weight or block scale is NaN or infinite; the file is damaged, fetch it again"), tensor).at_offset(tensor.file_offset + at);
+}
 
 }  // namespace
 
@@ -130,6 +154,23 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
   const std::size_t alignment = dtype == DType::f32 ? 4 : 2;
   const bool misaligned = reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignment != 0;
   const bool bf16 = wants_bf16(ctx, dtype, use);
+  if (const auto format = block_format(dtype); format && ctx.precision == Precision::fast && (use == WeightUse::matrix || use == WeightUse::tied)) {
+    PackedMatrix& packed = impl->packed;
+    packed.format = *format;
+    packed.layout = PackedLayout::of(*format, static_cast<std::size_t>(impl->cols));
+    packed.rows = static_cast<std::size_t>(impl->rows);
+    impl->resident_bytes = packed.tiles() * packed.layout.tile_bytes;
+    auto reserved = budget.reserve(impl->resident_bytes, "weights");  // of the file, nothing stays
+    if (!reserved) return fail(in_tensor(reserved.error(), tensor));
+    impl->reservation = std::move(*reserved);
+    WeightArena own;
+    packed.data = (ctx.arena ? *ctx.arena : own).allocate(impl->resident_bytes);
+    if (!packed.data) return fail(in_tensor(Error::out_of_memory("the system has no " + std::to_string(impl->resident_bytes) + " bytes left"), tensor));
+    if (const std::size_t at = pack(ctx, file.get(), tensor.bytes, row_bytes, packed); at != kNone) return fail(not_finite(tensor, at));
+    impl->file = std::move(file);
+    impl->data = tensor.bytes.data();  // blocks are read byte by byte: no alignment is needed
+    return Weight(std::move(impl));
+  }
   std::uint64_t owned = use == WeightUse::vector ? elements * 4 : (bf16 ? elements * 2 : 0) + (misaligned ? tensor.bytes.size() : 0);
   const std::uint64_t mapped = use == WeightUse::vector ? 0 : tensor.bytes.size();
   auto reserved = budget.reserve(owned + mapped, "weights");
@@ -137,8 +178,7 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
   impl->reservation = std::move(*reserved);
   impl->resident_bytes = owned;
   if (const std::size_t at = first_not_finite(ctx, dtype, tensor.bytes); at != kNone) {
-    return fail(in_tensor(Error::bad_input("a weight or block scale is NaN or infinite; the file is damaged, fetch it again"), tensor)
-                    .at_offset(tensor.file_offset + at));
+    return fail(not_finite(tensor, at));
   }
   if (use == WeightUse::vector) {
     impl->values = to_floats(dtype, tensor.bytes.data(), static_cast<std::size_t>(elements));
@@ -152,6 +192,8 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
     impl->data = tensor.bytes.data();
   }
   if (bf16) fill_bf16(ctx, *impl);
+  // Gathers touch few pages of what the check has read. A device's upload, which asks for f32, reads them all again.
+  if (impl->file && use == WeightUse::lookup && ctx.precision == Precision::fast) impl->file->release(tensor.bytes);
   return Weight(std::move(impl));
 }
 

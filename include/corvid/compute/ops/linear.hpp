@@ -1,6 +1,8 @@
 // linear: y = x · Wᵀ + bias.
 #pragma once
 
+#include <span>
+
 #include "corvid/compute/op_context.hpp"
 #include "corvid/compute/weight.hpp"
 #include "corvid/tensor/tensor_view.hpp"
@@ -12,5 +14,15 @@ namespace corvid::ops {
 /// `accumulate` adds to y (a residual) instead of overwriting it.
 Status linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y,
               bool accumulate = false);
+
+/// One of several products of the same x. Borrowed for the call; bias null or empty: none.
+struct Projection {
+  const Weight* w;     // [out, in]
+  const Weight* bias;  // [out]
+  TensorView y;        // [rows, out]
+};
+
+/// As linear() for each projection in turn, with the same results; on the CPU x is quantised once and the threads meet once.
+Status linear_many(const OpContext& ctx, ConstTensorView x, std::span<const Projection> projections);
 
 }  // namespace corvid::ops

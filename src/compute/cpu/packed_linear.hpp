@@ -1,0 +1,23 @@
+// Matrix products with packed weights.
+#pragma once
+
+#include <span>
+
+#include "corvid/compute/op_context.hpp"
+#include "corvid/tensor/tensor_view.hpp"
+#include "cpu/packed.hpp"
+
+namespace corvid::cpu {
+
+/// y [rows, out] = x · Wᵀ + bias; bias [out] or null.
+struct PackedProduct {
+  const PackedMatrix* w;
+  const float* bias;
+  TensorView y;
+  bool accumulate;
+};
+
+/// All products of one x [rows, in]: its rows are quantised once, and the threads meet once.
+void packed_linear(const OpContext& ctx, ConstTensorView x, std::span<const PackedProduct> products);
+
+}  // namespace corvid::cpu
