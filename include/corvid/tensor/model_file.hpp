@@ -105,6 +105,8 @@ class ModelFile {
   /// Identity of the weights: SHA-256 over every file's header bytes (metadata, tensor table), its size, and its first and last 64 KiB
   /// of tensor data. Cheap; tells models apart, is not a proof of integrity.
   virtual std::string identity() const = 0;                    ///< 64 hex digits
+  /// The caller has copied these bytes of a tensor: the mapping need not keep them in memory. Where touched, they are read again. Any thread.
+  virtual void release(std::span<const std::byte> bytes) const noexcept { static_cast<void>(bytes); }
 };
 
 }  // namespace corvid

@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "cpu/dense_linear.hpp"
 #include "cpu/kernels.hpp"
 #include "cpu/optimised.hpp"
 #include "op_checks.hpp"
@@ -148,15 +149,26 @@ void linear_f32(const OpContext& ctx, const KernelTable& k, ConstTensorView x, c
 void linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate) {
   const KernelTable& k = kernels();
   const Weight::Impl& impl = w.impl();
+  if (impl.panel_kind != PanelKind::none && panels_usable(ctx, impl.panel_kind)) {
+    return dense_linear(ctx, x, impl, bias ? bias.vector().as<const float>() : nullptr, -1, y, accumulate);
+  }
   const Output out{bias ? bias.vector().as<const float>() : nullptr, y, accumulate};
   if (ctx.precision == Precision::fast) {
     if (const auto format = block_format(impl.dtype)) return linear_i8(ctx, k, x, impl, *format, out);
-    if (k.dot_bf16 && !impl.bf16.empty()) return linear_bf16(ctx, k, x, impl, impl.bf16.data(), out);
     if (k.dot_bf16 && impl.dtype == DType::bf16) {
       return linear_bf16(ctx, k, x, impl, reinterpret_cast<const std::uint16_t*>(impl.data), out);
     }
   }
   linear_f32(ctx, k, x, impl, out);
+}
+
+void linear_activation(const OpContext& ctx, ops::Activation act, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y) {
+  const Weight::Impl& impl = w.impl();
+  if (impl.panel_kind != PanelKind::none && panels_usable(ctx, impl.panel_kind)) {
+    return dense_linear(ctx, x, impl, bias ? bias.vector().as<const float>() : nullptr, static_cast<int>(act), y, false);
+  }
+  linear(ctx, x, w, bias, y, false);
+  cpu::activation(ctx, act, ConstTensorView(y), y);
 }
 
 void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "corvid/compute/op_context.hpp"
+#include "corvid/compute/ops/activation.hpp"
 #include "corvid/compute/weight.hpp"
 #include "corvid/tensor/tensor_view.hpp"
 
@@ -12,5 +13,8 @@ namespace corvid::ops {
 /// `accumulate` adds to y (a residual) instead of overwriting it.
 Status linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y,
               bool accumulate = false);
+
+/// y = act(x · Wᵀ + bias); shapes as linear().
+Status linear_activation(const OpContext& ctx, Activation act, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y);
 
 }  // namespace corvid::ops
