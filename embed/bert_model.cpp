@@ -158,11 +158,10 @@ Result<BertModel::States> BertModel::forward(const OpContext& ctx, const PackedB
     CORVID_TRY_STATUS(ops::linear(ctx, x, layer.query.matrix, layer.query.bias, q));
     CORVID_TRY_STATUS(ops::linear(ctx, x, layer.key.matrix, layer.key.bias, k));
     CORVID_TRY_STATUS(ops::linear(ctx, x, layer.value.matrix, layer.value.bias, v));
-    CORVID_TRY_STATUS(ops::encoder_attention(ctx, scale, offsets, split(q), split(k), split(v), split(mixed)));
+    CORVID_TRY_STATUS(ops::encoder_attention(ctx, scale, offsets, split(q), split(k), split(v), split(mixed), true));
     CORVID_TRY_STATUS(ops::linear(ctx, mixed, layer.attention_out.matrix, layer.attention_out.bias, x, true));
     CORVID_TRY_STATUS(ops::layer_norm(ctx, x, layer.attention_norm.gain, layer.attention_norm.bias, shape_.norm_eps, x));
-    CORVID_TRY_STATUS(ops::linear(ctx, x, layer.up.matrix, layer.up.bias, h));
-    CORVID_TRY_STATUS(ops::activation(ctx, shape_.activation, h, h));
+    CORVID_TRY_STATUS(ops::linear_activation(ctx, shape_.activation, x, layer.up.matrix, layer.up.bias, h));
     CORVID_TRY_STATUS(ops::linear(ctx, h, layer.down.matrix, layer.down.bias, x, true));
     CORVID_TRY_STATUS(ops::layer_norm(ctx, x, layer.out_norm.gain, layer.out_norm.bias, shape_.norm_eps, x));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -19,6 +20,11 @@ namespace {
 
 // Rows of one forward pass, where the caller does not say.
 constexpr std::uint32_t kBatchTokens = 4096, kDeviceBatchTokens = 16384;
+// Many texts on the CPU: each thread takes groups of about this many rows through all layers on its own. No thread waits for another, and a
+// group's states stay in the second cache.
+constexpr std::size_t kGroupTokens = 256;
+// Groups a thread gets before the pool may serve somebody else: some tens of milliseconds.
+constexpr std::size_t kGroupsPerTurn = 8;
 
 class BertEmbedder final : public TextEmbedder {
  public:
@@ -38,13 +44,30 @@ class BertEmbedder final : public TextEmbedder {
     std::vector<std::size_t> order(texts.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return ids[a].size() > ids[b].size(); });
-    for (std::size_t begin = 0; begin < order.size();) {
+    std::size_t rows = 0;
+    for (const auto& one : ids) rows += one.size();
+    const auto threads = static_cast<std::size_t>(runtime_.pool().threads());
+    const bool alone = options_.device.is_cpu() && rows >= threads * kGroupTokens && texts.size() >= 2 * threads;
+    const std::vector<Group> groups = grouped(ids, order, alone ? std::min<std::size_t>(kGroupTokens, options_.max_batch_tokens) : options_.max_batch_tokens);
+    if (alone && threads > 1) {
+      CORVID_TRY_STATUS(run_groups(ids, groups, cancellation, progress, result));
+      return result;
+    }
+    OpContext ctx = context();
+    ctx.pool = &runtime_.pool();
+    std::size_t done = 0;
+    for (const Group& group : groups) {
       CORVID_TRY_STATUS(cancellation.check());
-      std::size_t end = begin, rows = 0;
-      while (end < order.size() && (end == begin || rows + ids[order[end]].size() <= options_.max_batch_tokens)) rows += ids[order[end++]].size();
-      CORVID_TRY_STATUS(run(ids, std::span(order).subspan(begin, end - begin), rows, cancellation, result));
-      begin = end;
-      if (progress) progress({"embed", begin, order.size(), {}});
+      // On the CPU each call has scratch of its own; a device has one planned piece, and its calls take turns.
+      if (options_.device.is_cpu()) {
+        CORVID_TRY(const Buffer own, allocate(ctx, model_.scratch_bytes(group.rows), runtime_.memory(), "scratch"));
+        CORVID_TRY_STATUS(run(ctx, ids, group, own, cancellation, result));
+      } else {
+        const std::unique_lock<std::mutex> turn(device_mutex_);
+        CORVID_TRY_STATUS(run(ctx, ids, group, scratch_, cancellation, result));
+      }
+      done += group.texts.size();
+      if (progress) progress({"embed", done, order.size(), {}});
     }
     return result;
   }
@@ -95,19 +118,79 @@ class BertEmbedder final : public TextEmbedder {
     return tokenizer_->encode(text);
   }
 
-  Status run(const Ids& ids, std::span<const std::size_t> which, std::size_t rows, const CancellationToken& cancellation, EmbedResult& result) const {
-    OpContext ctx{options_.device, options_.precision};
-    ctx.pool = &runtime_.pool();
-    ctx.stream = access_.stream.get();
-    // On the CPU each call has scratch of its own; a device has one planned piece, and its calls take turns.
-    Buffer own;
-    std::unique_lock<std::mutex> turn;
-    if (ctx.device.is_cpu()) {
-      CORVID_TRY(own, allocate(ctx, model_.scratch_bytes(rows), runtime_.memory(), "scratch"));
-    } else {
-      turn = std::unique_lock(device_mutex_);
+  // Texts of one forward pass.
+  struct Group {
+    std::span<const std::size_t> texts;
+    std::size_t rows = 0;
+  };
+  // In order, as many as fit in `most` rows, at least one.
+  static std::vector<Group> grouped(const Ids& ids, std::span<const std::size_t> order, std::size_t most) {
+    std::vector<Group> groups;
+    for (std::size_t begin = 0; begin < order.size();) {
+      Group group;
+      std::size_t end = begin;
+      while (end < order.size() && (end == begin || group.rows + ids[order[end]].size() <= most)) group.rows += ids[order[end++]].size();
+      group.texts = order.subspan(begin, end - begin);
+      groups.push_back(group);
+      begin = end;
     }
-    const Buffer& scratch = ctx.device.is_cpu() ? own : scratch_;
+    return groups;
+  }
+
+  OpContext context() const {
+    OpContext ctx{options_.device, options_.precision};
+    ctx.stream = access_.stream.get();
+    return ctx;
+  }
+
+  // Each thread takes one group after another.
+  Status run_groups(const Ids& ids, std::span<const Group> groups, const CancellationToken& cancellation, const ProgressSink& progress, EmbedResult& result) const {
+    const OpContext ctx = context();  // without a pool: an op runs on its thread
+    std::size_t most = 0, texts = 0;
+    for (const Group& group : groups) {
+      most = std::max(most, group.rows);
+      texts += group.texts.size();
+    }
+    const auto threads = static_cast<std::size_t>(runtime_.pool().threads());
+    std::vector<Buffer> scratch;
+    for (std::size_t t = 0; t < threads; ++t) {
+      CORVID_TRY(Buffer own, allocate(ctx, model_.scratch_bytes(most), runtime_.memory(), "scratch"));
+      scratch.push_back(std::move(own));
+    }
+    std::mutex mutex;
+    Status failed;
+    std::exception_ptr thrown;
+    std::atomic<bool> stop{false};
+    std::atomic<std::size_t> next{0}, done{0};
+    for (std::size_t turn = 0; turn < groups.size() && !stop; turn += threads * kGroupsPerTurn) {
+      const std::size_t end = std::min(groups.size(), turn + threads * kGroupsPerTurn);
+      next = turn;
+      const auto body = [&](int index, int) {
+        try {
+          for (std::size_t i; !stop && (i = next.fetch_add(1)) < end;) {
+            auto status = cancellation.check();
+            if (status) status = run(ctx, ids, groups[i], scratch[static_cast<std::size_t>(index)], cancellation, result);
+            done += groups[i].texts.size();
+            if (status) continue;
+            const std::lock_guard lock(mutex);
+            if (!stop.exchange(true)) failed = std::move(status);
+          }
+        } catch (...) {  // out of memory: the pool's bodies must not throw
+          const std::lock_guard lock(mutex);
+          if (!stop.exchange(true)) thrown = std::current_exception();
+        }
+      };
+      runtime_.pool().run(body);
+      if (progress && !stop) progress({"embed", done, texts, {}});
+    }
+    if (thrown) std::rethrow_exception(thrown);
+    return failed;
+  }
+
+  // Writes the vectors of the group's texts; other threads may write others.
+  Status run(const OpContext& ctx, const Ids& ids, const Group& group, const Buffer& scratch, const CancellationToken& cancellation, EmbedResult& result) const {
+    const std::span<const std::size_t> which = group.texts;
+    const std::size_t rows = group.rows;
     embed::PackedBatch batch;
     batch.types.assign(rows, 0);
     batch.offsets.push_back(0);

@@ -4,6 +4,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <vector>
 
 #include "apps/cli/bench_retrieval.hpp"
 #include "apps/cli/command.hpp"
@@ -31,6 +36,26 @@ std::uint64_t peak_memory_bytes() {
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+/// The first documents of a data set in BEIR's layout, title and text.
+Result<std::vector<std::string>> read_documents(const std::filesystem::path& folder, std::size_t most) {
+  std::vector<std::filesystem::path> files;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, failed)) {
+    if (entry.path().filename().string().starts_with("corpus") && entry.path().extension() == ".jsonl") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::vector<std::string> documents;
+  for (const auto& path : files) {
+    std::ifstream file(path);
+    for (std::string line; documents.size() < most && std::getline(file, line);) {
+      CORVID_TRY(const Json document, parse_json(line));
+      documents.push_back(document.value("title", std::string()) + " " + document.value("text", std::string()));
+    }
+  }
+  if (documents.empty()) return fail(Error::not_found("no documents in corpus*.jsonl").at_file(folder.string()));
+  return documents;
 }
 
 struct Times { double first_s = 0, rest_s = 0; std::uint64_t tokens = 0; };
@@ -71,9 +96,10 @@ class Bench final : public Command {
     set.choice("quant", quant_, {"bf16", "q8_0", "q4_k_m"}, "of --synthetic");
     set.integer("prompt-tokens", prompt_tokens_, 1, 1 << 20, "of llm: tokens of the prompt; of embed: tokens of each text");
     set.integer("generate-tokens", generate_tokens_, 2, 1 << 20, "of llm: tokens that each run generates");
+    set.integer("depth", depth_, 0, 1 << 20, "of llm: tokens that stand before the generated ones");
     set.integer("texts", texts_, 1, 1 << 20, "of embed");
     set.integer("runs", runs_, 3, 1000, "measured runs after one warm-up; the median counts");
-    set.text("beir", retrieval_.folder, "folder of a BEIR data set: corpus.jsonl or corpus-*.jsonl, queries.jsonl, qrels");
+    set.text("beir", retrieval_.folder, "folder of a BEIR data set: corpus.jsonl or corpus-*.jsonl, queries.jsonl, qrels; of embed: its first documents are the texts");
     set.choice("mode", retrieval_.mode, {"dense", "lexical", "hybrid"}, "of retrieval");
     set.text("embedder", retrieval_.embedder, "hub folder, or a name in the model folder");
     set.choice("fusion", retrieval_.fusion, {"convex", "rrf"}, "of hybrid retrieval");
@@ -91,17 +117,18 @@ class Bench final : public Command {
   Status llm(Session& session) {
     const auto kPromptTokens = static_cast<std::size_t>(prompt_tokens_);
     const int kGenerated = static_cast<int>(generate_tokens_);
-    if (model_.context_tokens == 0) model_.context_tokens = std::max<std::int64_t>(prompt_tokens_, generate_tokens_) + 64;
+    if (model_.context_tokens == 0) model_.context_tokens = std::max<std::int64_t>(prompt_tokens_, depth_ + generate_tokens_) + 64;
     CORVID_TRY(const auto loaded, synthetic_.empty() ? load_engine(session, model_, false) : load_synthetic_engine(session, model_, synthetic_, quant_));
     Engine& engine = *loaded.engine;
     const auto vocab = engine.tokenizer()->vocab_size();
     std::vector<TokenId> prompt;  // arithmetic does not depend on which tokens they are
     for (std::size_t i = 0; i < kPromptTokens; ++i) prompt.push_back(static_cast<TokenId>((i * 7919 + 17) % static_cast<std::size_t>(vocab)));
-    const TokenId start = engine.tokenizer()->bos().value_or(prompt.front());
+    std::vector<TokenId> before{engine.tokenizer()->bos().value_or(prompt.front())};
+    for (std::int64_t i = 1; i < depth_; ++i) before.push_back(static_cast<TokenId>((static_cast<std::size_t>(i) * 104729 + 5) % static_cast<std::size_t>(vocab)));
     std::vector<double> prefill, decode;
     for (std::int64_t run = 0; run <= runs_; ++run) {
       CORVID_TRY(const Times read, generate(session, engine, prompt, 1));
-      CORVID_TRY(const Times written, generate(session, engine, {start}, kGenerated));
+      CORVID_TRY(const Times written, generate(session, engine, before, kGenerated));
       if (run == 0 || written.tokens < 2) continue;  // the warm-up
       prefill.push_back(static_cast<double>(kPromptTokens) / read.first_s);
       decode.push_back(static_cast<double>(written.tokens - 1) / written.rest_s);
@@ -109,7 +136,7 @@ class Bench final : public Command {
     if (decode.empty()) return fail(Error::internal("the engine generated nothing"));
     const double gb_s = median(decode) * static_cast<double>(engine.info().step_bytes) / 1e9;
     const Json out = {{"model", engine.info().name}, {"architecture", engine.info().architecture}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
-                      {"prefill_tok_s", median(prefill)}, {"decode_tok_s", median(decode)}, {"prompt_tokens", kPromptTokens}, {"generated_tokens", kGenerated}, {"runs", runs_},
+                      {"prefill_tok_s", median(prefill)}, {"decode_tok_s", median(decode)}, {"prompt_tokens", kPromptTokens}, {"generated_tokens", kGenerated}, {"depth", depth_}, {"runs", runs_},
                       {"step_bytes", engine.info().step_bytes}, {"decode_gb_s", gb_s}, {"load_ms", loaded.load_ms}, {"peak_memory_bytes", peak_memory_bytes()}};
     if (session.json) return session.write_json(out);
     char line[240];
@@ -123,13 +150,18 @@ class Bench final : public Command {
     // A word of one token, so often that the text has the tokens asked for.
     std::string text;
     for (std::int64_t i = 0; i + 2 < prompt_tokens_; ++i) text += "water ";
-    const std::vector<std::string_view> texts(static_cast<std::size_t>(texts_), text);
+    std::vector<std::string_view> texts(static_cast<std::size_t>(texts_), text);
+    std::vector<std::string> documents;
+    if (!retrieval_.folder.empty()) {
+      CORVID_TRY(documents, read_documents(retrieval_.folder, texts.size()));
+      texts.assign(documents.begin(), documents.end());
+    }
     std::vector<double> speeds;
     std::uint64_t tokens = 0;
     for (std::int64_t run = 0; run <= runs_; ++run) {
       const auto begin = Clock::now();
       CORVID_TRY(const auto result, embedder->embed(texts, session.cancellation()));
-      tokens = result.tokens.front();
+      tokens = std::accumulate(result.tokens.begin(), result.tokens.end(), std::uint64_t{0}) / result.tokens.size();
       if (run > 0) speeds.push_back(static_cast<double>(texts.size()) / seconds_since(begin));
     }
     const Json out = {{"embedder", path.filename().string()}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
@@ -141,7 +173,7 @@ class Bench final : public Command {
   }
 
   std::string what_, synthetic_, quant_ = "bf16";
-  std::int64_t prompt_tokens_ = 512, generate_tokens_ = 128, texts_ = 1024;
+  std::int64_t prompt_tokens_ = 512, generate_tokens_ = 128, texts_ = 1024, depth_ = 0;
   ModelOptions model_;
   std::int64_t runs_ = 3;
   RetrievalBench retrieval_;

@@ -97,7 +97,7 @@ Status paged_attention(const OpContext& ctx, const AttentionParams& params, cons
 }
 
 Status encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k,
-                         ConstTensorView v, TensorView y) {
+                         ConstTensorView v, TensorView y, bool rounded) {
   require(detail::is_f32(q, 3) && detail::is_f32(k, 3) && detail::is_f32(v, 3) && detail::is_f32(y, 3) && q.shape == k.shape &&
               q.shape == v.shape && q.shape == y.shape,
           "encoder_attention: q, k, v and y must be f32 [rows, heads, head_dim]");
@@ -108,7 +108,7 @@ Status encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_
     return stream->encoder_attention(ctx, scale, row_offsets, q, k, v, y);
   }
   if (ctx.path == OpPath::reference) ref::encoder_attention(scale, row_offsets, q, k, v, y);
-  else cpu::encoder_attention(ctx, scale, row_offsets, q, k, v, y);
+  else cpu::encoder_attention(ctx, scale, row_offsets, q, k, v, y, rounded && ctx.precision == Precision::fast);
   return {};
 }
 

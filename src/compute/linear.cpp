@@ -9,7 +9,7 @@ namespace corvid::ops {
 
 namespace {
 
-void check(const ConstTensorView& x, const Weight& w, const Weight& bias, const TensorView& y) {
+void check(ConstTensorView x, const Weight& w, const Weight& bias, TensorView y) {
   detail::require(static_cast<bool>(w), "linear: no weight");
   detail::require(!w.vector().data, "linear: w was prepared as a vector");
   detail::require(detail::is_f32(x, 2) && detail::is_f32(y, 2), "linear: x and y must be f32 [rows, width] with contiguous rows");
@@ -39,6 +39,16 @@ Status linear_many(const OpContext& ctx, ConstTensorView x, std::span<const Proj
   if (ctx.device.is_cpu() && ctx.path != OpPath::reference && cpu::linear_many(ctx, x, projections)) return {};
   for (const Projection& p : projections) CORVID_TRY_STATUS(linear(ctx, x, *p.w, p.bias ? *p.bias : none, p.y));
   return {};
+}
+
+Status linear_activation(const OpContext& ctx, Activation act, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y) {
+  check(x, w, bias, y);
+  if (ctx.device.is_cpu() && ctx.path == OpPath::optimised) {
+    if (x.dim(0) > 0) cpu::linear_activation(ctx, act, x, w, bias, y);
+    return {};
+  }
+  CORVID_TRY_STATUS(linear(ctx, x, w, bias, y));
+  return activation(ctx, act, y, y);
 }
 
 }  // namespace corvid::ops

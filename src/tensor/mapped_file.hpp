@@ -23,8 +23,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
   const std::filesystem::path& path() const noexcept { return path_; }
-  /// Bytes of any mapping: gives the whole pages among them back. They are read from the file again where touched.
-  static void release(std::span<const std::byte> bytes) noexcept;
+  /// Lets the system take back the memory of the whole pages within `part`; a later look at them reads the file again.
+  void release(std::span<const std::byte> part) const noexcept;
 
  private:
   MappedFile(std::filesystem::path path, const std::byte* data, std::size_t size) : path_(std::move(path)), data_(data), size_(size) {}

@@ -38,7 +38,12 @@ class OpenedModelFile final : public ModelFile {
     return identity_;
   }
 
-  void release(std::span<const std::byte> bytes) const noexcept override { MappedFile::release(bytes); }
+  void release(std::span<const std::byte> bytes) const noexcept override {
+    for (const auto& file : files_) {
+      const auto all = file.mapping->bytes();
+      if (bytes.data() >= all.data() && bytes.data() + bytes.size() <= all.data() + all.size()) return file.mapping->release(bytes);
+    }
+  }
 
   Metadata& fill_metadata() { return metadata_; }
   void fill_config(Json config) { config_ = std::move(config); }

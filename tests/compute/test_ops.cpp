@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -326,6 +327,93 @@ TEST_CASE("paged attention agrees with its reference, and a row does not depend 
         CHECK(worst(y, expected) < 1e-5);
       });
     }
+  }
+}
+
+TEST_CASE("products of float matrices: blocks of rows and columns, activations, and no row knows its block") {
+  Machine m;
+  const std::int64_t cols = 77, rows = 83, n = 239;
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    const auto bytes = m.stored(dtype, rows, cols);
+    const auto x = m.floats(n * cols);
+    const Weight bias = m.vector(m.floats(rows));
+    at_each_level([&] {
+      for (Precision precision : {Precision::f32, Precision::fast}) {
+        INFO("dtype " << traits(dtype).name << (precision == Precision::fast ? " fast" : " f32"));
+        const Weight w = m.prepare(m.context(precision), dtype, rows, cols, bytes).value();
+        std::vector<float> y(static_cast<std::size_t>(n * rows)), expected = y, alone(static_cast<std::size_t>(rows)), plain = y;
+        for (auto act : {ops::Activation::gelu_erf, ops::Activation::silu, ops::Activation::relu}) {
+          REQUIRE(ops::linear_activation(m.context(precision), act, view(x, n, cols), w, bias, view(y, n, rows)));
+          REQUIRE(ops::linear_activation(m.context(precision, OpPath::reference), act, view(x, n, cols), w, bias, view(expected, n, rows)));
+          CHECK(worst(y, expected) < (precision == Precision::fast ? 4e-2 : 1e-5));
+        }
+        REQUIRE(ops::linear(m.context(precision), view(x, n, cols), w, bias, view(plain, n, rows)));
+        for (std::int64_t row : {0, 13, 111, 112, 238}) {
+          REQUIRE(ops::linear(m.context(precision), view(x, n, cols).rows(row, 1), w, bias, view(alone, 1, rows)));
+          CHECK(std::memcmp(alone.data(), plain.data() + row * rows, alone.size() * sizeof(float)) == 0);
+        }
+      }
+    });
+  }
+}
+
+TEST_CASE("paged attention over several parts: alone, shared by threads, in a batch, with a window") {
+  Machine m;
+  const std::int64_t heads = 4, kv_heads = 2, d = 32, n = 700;
+  for (DType dtype : {DType::f32, DType::f16}) {
+    for (std::int64_t page_tokens : {16, 24}) {
+      const std::int64_t pages = (n + page_tokens - 1) / page_tokens;
+      std::vector<std::byte> k_bytes(static_cast<std::size_t>(pages * kv_heads * page_tokens * d * 4)), v_bytes = k_bytes;
+      ops::PagedKv kv{TensorView(k_bytes.data(), dtype, {pages, kv_heads, page_tokens, d}), TensorView(v_bytes.data(), dtype, {pages, kv_heads, page_tokens, d})};
+      std::vector<std::int32_t> table(static_cast<std::size_t>(pages)), positions(static_cast<std::size_t>(n));
+      for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>((i * 5 + 3) % table.size());
+      if (table.size() % 5 == 0) std::iota(table.begin(), table.end(), 0);
+      std::iota(positions.begin(), positions.end(), 0);
+      const std::vector<std::int32_t> offsets{0, static_cast<std::int32_t>(n)}, one{0, 1};
+      const ops::RaggedRows rows{ints(offsets), ints(positions), ConstTensorView(table.data(), DType::i32, {1, pages})};
+      auto k = m.floats(n * kv_heads * d), v = m.floats(n * kv_heads * d), q = m.floats(n * heads * d, 2);
+      at_each_level([&] {
+        INFO(traits(dtype).name << ", pages of " << page_tokens);
+        const OpContext fast = m.context(Precision::fast);
+        REQUIRE(ops::kv_append(fast, rows, view(k, n, kv_heads, d), view(v, n, kv_heads, d), kv));
+        for (int window : {0, 300}) {
+          ops::AttentionParams params;
+          params.scale = 0.2f;
+          params.window = window;
+          std::vector<float> y(q.size()), expected(q.size()), alone(static_cast<std::size_t>(heads * d));
+          REQUIRE(ops::paged_attention(fast, params, rows, view(q, n, heads, d), kv, view(y, n, heads, d)));
+          REQUIRE(ops::paged_attention(m.context(Precision::fast, OpPath::reference), params, rows, view(q, n, heads, d), kv, view(expected, n, heads, d)));
+          CHECK(worst(y, expected) < 1e-5);
+          for (std::int32_t row : {0, 255, 256, 299, 611, 699}) {
+            const std::vector<std::int32_t> position{row};
+            const ops::RaggedRows single{ints(one), ints(position), ConstTensorView(table.data(), DType::i32, {1, pages})};
+            for (bool parallel : {false, true}) {
+              REQUIRE(ops::paged_attention(m.context(Precision::fast, OpPath::optimised, parallel), params, single, view(q, n, heads, d).rows(row, 1), kv, view(alone, 1, heads, d)));
+              CHECK(std::memcmp(alone.data(), y.data() + row * heads * d, alone.size() * sizeof(float)) == 0);
+            }
+          }
+        }
+      });
+    }
+  }
+}
+
+TEST_CASE("encoder attention with rounded products stays near its reference, and a sequence does not know the others") {
+  Machine m;
+  const std::int64_t heads = 3, n = 97;
+  const std::vector<std::int32_t> offsets{0, 41, 42, 97}, last{0, 55};
+  for (std::int64_t d : {8, 32, 40}) {
+    const auto q = m.floats(n * heads * d), k = m.floats(n * heads * d), v = m.floats(n * heads * d);
+    const auto cube = [&](const std::vector<float>& values) { return ConstTensorView(values.data(), DType::f32, {n, heads, d}); };
+    at_each_level([&] {
+      std::vector<float> y(q.size()), expected(q.size()), alone(static_cast<std::size_t>(55 * heads * d));
+      const OpContext fast = m.context(Precision::fast);
+      REQUIRE(ops::encoder_attention(fast, 0.3f, ints(offsets), cube(q), cube(k), cube(v), view(y, n, heads, d), true));
+      REQUIRE(ops::encoder_attention(m.context(Precision::fast, OpPath::reference), 0.3f, ints(offsets), cube(q), cube(k), cube(v), view(expected, n, heads, d)));
+      CHECK(worst(y, expected) < 6e-2);
+      REQUIRE(ops::encoder_attention(fast, 0.3f, ints(last), cube(q).rows(42, 55), cube(k).rows(42, 55), cube(v).rows(42, 55), view(alone, 55, heads, d), true));
+      CHECK(std::memcmp(alone.data(), y.data() + 42 * heads * d, alone.size() * sizeof(float)) == 0);
+    });
   }
 }
 

@@ -12,7 +12,7 @@ enum class SimdLevel : std::uint8_t { scalar, avx2, avx512, avx512vnni, avx512bf
 
 std::string_view to_string(SimdLevel level) noexcept;
 
-/// The level in use: the best this machine has, or the one that the environment variable CORVID_SIMD names where the machine
+/// The level in use: the fastest this machine has (avx512bf16 on AMD only: elsewhere its products are slower than f32's), or the one that the environment variable CORVID_SIMD names where the machine
 /// has it too ("scalar", "avx2", "avx512", "avx512vnni", "avx512bf16", "neon", "dotprod"). Read once, at the first op.
 SimdLevel simd_level() noexcept;
 

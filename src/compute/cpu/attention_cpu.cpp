@@ -1,11 +1,14 @@
-// Softmax attention of one (row, head) at a time: all its scores, then the weighted sum of values, page by page in order of
-// position, so that the result depends on the row's position alone.
+// Causal attention over pages. All query heads of a key head, of up to kTileRows rows, meet the keys together, in parts of kPart positions
+// that begin at multiples of it; each part has its own softmax, and the parts are merged in order (Dao et al. 2023, section 3.1). What a
+// row computes depends on its position alone: other rows of a tile only add terms that are exactly zero. Where tasks are few (decoding),
+// threads share the parts.
 #include <algorithm>
 #include <cmath>
-#include <memory>
+#include <limits>
 #include <vector>
 
-#include "cpu/kernels.hpp"
+#include "cpu/dense_kernels.hpp"
+#include "cpu/dense_scratch.hpp"
 #include "cpu/optimised.hpp"
 #include "op_checks.hpp"
 
@@ -13,33 +16,222 @@ namespace corvid::cpu {
 
 namespace {
 
-const void* element(const TensorView& t, std::int64_t at) {
-  return static_cast<const std::byte*>(t.data) + at * static_cast<std::int64_t>(t.dtype == DType::f16 ? 2 : 4);
-}
+// Positions of a part: a part's keys (64 wide, in f16) take 32 KiB.
+constexpr std::int64_t kPart = 256;
+// Query rows times heads of a tile: enough that repacking the keys is a small part, few enough that the scores of a part stay in L2.
+constexpr std::int64_t kTileRows = 84;
 
-std::vector<std::int32_t> sequence_of_rows(const std::int32_t* offsets, std::int64_t sequences) {
-  std::vector<std::int32_t> owner(static_cast<std::size_t>(offsets[sequences]));
-  for (std::int64_t s = 0; s < sequences; ++s) {
-    std::fill(owner.begin() + offsets[s], owner.begin() + offsets[s + 1], static_cast<std::int32_t>(s));
+// Rows [row, row + rows) of one sequence, for one key head.
+struct Task {
+  std::int64_t sequence, row, rows, head;
+  std::int64_t first, last;  // positions that any of the rows sees
+  std::size_t unit;          // of its first part, where threads share parts
+};
+
+// What a part, or several merged ones, says of one query: its softmax's largest score and sum, the weighted sum of values apart.
+struct Partial { float top, sum; };
+
+struct Problem {
+  const DenseKernels& kernel;
+  const ops::AttentionParams& params;
+  const ops::RaggedRows& rows;
+  ConstTensorView q;
+  ops::PagedKv kv;
+  TensorView y;
+  std::int64_t group;  // query heads of a key head
+
+  std::size_t d() const { return static_cast<std::size_t>(q.dim(2)); }
+  std::size_t width() const { return (d() + kPanel - 1) / kPanel * kPanel; }
+  std::size_t queries(const Task& task) const { return static_cast<std::size_t>(task.rows * group); }
+  std::int64_t position(std::int64_t row) const { return rows.positions.as<const std::int32_t>()[row]; }
+  std::int64_t first_seen(std::int64_t at) const { return params.window > 0 ? std::max<std::int64_t>(0, at - params.window + 1) : 0; }
+
+  static constexpr std::size_t kScoreStride = kPart + kPanel;  // an odd number of cache lines
+  std::size_t room(std::size_t n) const {
+    return Pieces::room<float>(n * d()) + Pieces::room<float>(static_cast<std::size_t>(kPart) * width()) + Pieces::room<float>(n * kScoreStride) +
+           2 * Pieces::room<float>(n * width()) + 2 * Pieces::room<Partial>(n);
   }
-  return owner;
+
+  template <class T>
+  const T* slot(const TensorView& t, const Task& task, std::int64_t at) const {
+    const std::int64_t page = rows.page_table.as<const std::int32_t>()[task.sequence * rows.page_table.stride(0) + at / t.dim(2)];
+    return static_cast<const T*>(t.data) + page * t.stride(0) + task.head * t.stride(1) + at % t.dim(2) * t.stride(2);
+  }
+
+  // The queries of a task, [rows * group][d].
+  void gather(const Task& task, float* to) const {
+    for (std::int64_t r = 0; r < task.rows; ++r) {
+      for (std::int64_t g = 0; g < group; ++g, to += d()) std::copy_n(detail::row_at(q, (task.row + r) * q.dim(1) + task.head * group + g), d(), to);
+    }
+  }
+
+  // One part of a task: partial[i] of each query, and its values' sum in out[i][width]. A query that sees nothing there gets sum 0.
+  template <class T>
+  void part(const Task& task, std::int64_t index, const float* query, void* packed, float* s, Partial* partial, float* out) const {
+    const std::int64_t low = std::max(task.first, index * kPart), high = std::min(task.last + 1, (index + 1) * kPart);
+    const std::int64_t base = low / std::int64_t{kPanel} * std::int64_t{kPanel};
+    const std::size_t n = queries(task), blocks = static_cast<std::size_t>(high - base + std::int64_t{kPanel} - 1) / kPanel;
+    constexpr bool kHalf = sizeof(T) == 2;
+    T* const panels = static_cast<T*>(packed);
+    const auto multiply = [&](const float* a, std::size_t lda, const Panels& b, std::size_t depth, bool add, float* to, std::size_t ldo) {
+      (kHalf ? kernel.product_half : kernel.product_f32)(a, lda, n, b, depth, add, to, ldo);
+    };
+    const std::int64_t page = kv.k.dim(2);
+    std::int64_t left = 0;  // slots of the page that are still to come
+    const T* next = nullptr;
+    for (std::size_t b = 0; b < blocks; ++b) {
+      const T* keys[kPanel];
+      for (std::size_t i = 0; i < kPanel; ++i) {
+        const std::int64_t at = base + static_cast<std::int64_t>(b * kPanel + i);
+        keys[i] = nullptr;
+        if (at < low || at >= high) continue;
+        if (left == 0) {
+          next = slot<T>(kv.k, task, at);
+          left = page - at % page;
+        }
+        keys[i] = next;
+        next += kv.k.stride(2);
+        --left;
+      }
+      if constexpr (kHalf) kernel.transpose_half(keys, d(), panels + b * kPanel * d());
+      else kernel.transpose_f32(keys, d(), panels + b * kPanel * d());
+    }
+    multiply(query, d(), {panels, kPanel, kPanel * d(), blocks}, d(), false, s, kScoreStride);
+    for (std::int64_t r = 0; r < task.rows; ++r) {
+      const std::int64_t at = position(task.row + r), from = std::max(first_seen(at), low) - base, to = std::min(at + 1, high) - base;
+      for (std::int64_t g = 0; g < group; ++g) {
+        const auto i = static_cast<std::size_t>(r * group + g);
+        float* const scores = s + i * kScoreStride;
+        partial[i] = {0, 0};
+        if (from < to) partial[i].top = kernel.softmax_terms(scores, static_cast<std::size_t>(from), static_cast<std::size_t>(to), blocks * kPanel, params.scale, params.logit_softcap, &partial[i].sum);
+        else std::fill_n(scores, blocks * kPanel, 0.0f);
+      }
+    }
+    // Values lie as a right operand wants them, page by page; heads that are no multiple of a panel wide are copied.
+    const bool in_place = d() % kPanel == 0;
+    for (std::int64_t at = low; at < high;) {
+      const std::int64_t count = std::min(page - at % page, high - at);
+      const T* values = slot<T>(kv.v, task, at);
+      auto stride = static_cast<std::size_t>(kv.v.stride(2));
+      if (!in_place) {
+        for (std::int64_t i = 0; i < count; ++i) {
+          std::fill_n(panels + static_cast<std::size_t>(i) * width(), width(), T{});
+          std::copy_n(values + static_cast<std::size_t>(i) * stride, d(), panels + static_cast<std::size_t>(i) * width());
+        }
+        values = panels;
+        stride = width();
+      }
+      multiply(s + (at - base), kScoreStride, {values, stride, kPanel, width() / kPanel}, static_cast<std::size_t>(count), at > low, out, width());
+      at += count;
+    }
+  }
+
+  // Adds a part to what came before it.
+  void merge(std::size_t n, const Partial* partial, const float* out, Partial* total, float* sum) const {
+    for (std::size_t i = 0; i < n; ++i) {
+      const Partial& p = partial[i];
+      Partial& t = total[i];
+      if (p.sum == 0) continue;
+      const float* from = out + i * width();
+      float* to = sum + i * width();
+      if (t.sum == 0) {
+        t = p;
+        std::copy_n(from, width(), to);
+        continue;
+      }
+      const float top = std::max(t.top, p.top), a = std::exp(t.top - top), b = std::exp(p.top - top);
+      kernel.merge_rows(from, a, b, width(), to);
+      t = {top, t.sum * a + p.sum * b};
+    }
+  }
+
+  void write(const Task& task, const Partial* total, const float* sum) const {
+    for (std::int64_t r = 0; r < task.rows; ++r) {
+      for (std::int64_t g = 0; g < group; ++g) {
+        const auto i = static_cast<std::size_t>(r * group + g);
+        kernel.scale_rows(sum + i * width(), 1.0f / total[i].sum, d(), detail::row_at(y, (task.row + r) * y.dim(1) + task.head * group + g));
+      }
+    }
+  }
+};
+
+std::int64_t first_part(const Task& task) { return task.first / kPart; }
+std::size_t parts_of(const Task& task) { return static_cast<std::size_t>(task.last / kPart - first_part(task) + 1); }
+
+template <class T>
+void attend(const OpContext& ctx, const Problem& problem, const std::vector<Task>& tasks, std::size_t units, std::size_t most, std::size_t keys) {
+  const std::size_t width = problem.width();
+  // About 20 cycles a key and key head when decoding: what is over in a few microseconds is not worth a second thread.
+  const std::size_t grain = 1 + 1024 * units / (keys + 1);
+  if (ctx.pool && tasks.size() < 4 * thread_count(ctx) && units > tasks.size() && units > grain) {
+    thread_local Scratch shared;
+    Pieces pieces(shared.get<std::byte>(Pieces::room<Partial>(units * most) + Pieces::room<float>(units * most * width)));
+    auto* partials = pieces.take<Partial>(units * most);
+    auto* sums = pieces.take<float>(units * most * width);
+    for_threads(ctx, units, std::min<std::size_t>(grain, 8), [&](std::size_t, std::size_t begin, std::size_t end) {
+      thread_local Scratch scratch;
+      Pieces own(scratch.get<std::byte>(problem.room(most)));
+      auto* query = own.take<float>(most * problem.d());
+      auto* packed = own.take<float>(static_cast<std::size_t>(kPart) * width);
+      auto* s = own.take<float>(most * Problem::kScoreStride);
+      const Task* gathered = nullptr;
+      for (std::size_t unit = begin; unit < end; ++unit) {
+        const Task* task = &*std::prev(std::upper_bound(tasks.begin(), tasks.end(), unit, [](std::size_t u, const Task& t) { return u < t.unit; }));
+        if (task != gathered) problem.gather(*task, query);
+        gathered = task;
+        problem.part<T>(*task, first_part(*task) + static_cast<std::int64_t>(unit - task->unit), query, packed, s, partials + unit * most, sums + unit * most * width);
+      }
+    });
+    for (const Task& task : tasks) {
+      const std::size_t n = problem.queries(task);
+      Partial* total = partials + task.unit * most;
+      float* sum = sums + task.unit * most * width;
+      for (std::size_t p = 1; p < parts_of(task); ++p) problem.merge(n, total + p * most, sum + p * most * width, total, sum);
+      problem.write(task, total, sum);
+    }
+    return;
+  }
+  for_threads(ctx, tasks.size(), 1 + 1024 * tasks.size() / (keys + 1), [&](std::size_t, std::size_t begin, std::size_t end) {
+    thread_local Scratch scratch;
+    Pieces own(scratch.get<std::byte>(problem.room(most)));
+    auto* query = own.take<float>(most * problem.d());
+    auto* packed = own.take<float>(static_cast<std::size_t>(kPart) * width);
+    auto* s = own.take<float>(most * Problem::kScoreStride);
+    auto* out = own.take<float>(most * width);
+    auto* sum = own.take<float>(most * width);
+    auto* partial = own.take<Partial>(most);
+    auto* total = own.take<Partial>(most);
+    for (std::size_t t = begin; t < end; ++t) {
+      const Task& task = tasks[t];
+      const std::size_t n = problem.queries(task);
+      problem.gather(task, query);
+      std::fill_n(total, n, Partial{0, 0});
+      for (std::size_t p = 0; p < parts_of(task); ++p) {
+        problem.part<T>(task, first_part(task) + static_cast<std::int64_t>(p), query, packed, s, partial, out);
+        problem.merge(n, partial, out, total, sum);
+      }
+      problem.write(task, total, sum);
+    }
+  });
 }
 
 }  // namespace
 
 void kv_append(const OpContext& ctx, const ops::RaggedRows& rows, ConstTensorView k, ConstTensorView v, ops::PagedKv kv) {
-  const KernelTable& kernel = kernels();
-  const auto owner = sequence_of_rows(rows.row_offsets.as<const std::int32_t>(), rows.row_offsets.dim(0) - 1);
-  const std::int64_t heads = k.dim(1), page_tokens = kv.k.dim(2);
-  const auto d = static_cast<std::size_t>(k.dim(2));
+  const DenseKernels& kernel = dense_kernels();
+  const auto* offsets = rows.row_offsets.as<const std::int32_t>();
+  const std::int64_t heads = k.dim(1), page_tokens = kv.k.dim(2), sequences = rows.row_offsets.dim(0) - 1;
+  const auto d = static_cast<std::size_t>(k.dim(2)), n = static_cast<std::size_t>(k.dim(0));
   const auto put = [&](const float* from, const TensorView& to, std::int64_t at) {
     if (to.dtype == DType::f16) kernel.f32_to_half(from, d, static_cast<std::uint16_t*>(to.data) + at);
     else std::copy_n(from, d, static_cast<float*>(to.data) + at);
   };
-  for_threads(ctx, owner.size(), grain_for(d * static_cast<std::size_t>(heads)), [&](std::size_t, std::size_t begin, std::size_t end) {
+  for_threads(ctx, n, grain_for(d * static_cast<std::size_t>(heads)), [&](std::size_t, std::size_t begin, std::size_t end) {
+    std::int64_t owner = std::upper_bound(offsets, offsets + sequences + 1, static_cast<std::int32_t>(begin)) - offsets - 1;
     for (std::size_t r = begin; r < end; ++r) {
+      while (static_cast<std::size_t>(offsets[owner + 1]) <= r) ++owner;
       const std::int64_t position = rows.positions.as<const std::int32_t>()[r];
-      const std::int64_t page = rows.page_table.as<const std::int32_t>()[owner[r] * rows.page_table.stride(0) + position / page_tokens];
+      const std::int64_t page = rows.page_table.as<const std::int32_t>()[owner * rows.page_table.stride(0) + position / page_tokens];
       const std::int64_t slot = position % page_tokens;
       for (std::int64_t h = 0; h < heads; ++h) {
         const std::int64_t row = static_cast<std::int64_t>(r) * heads + h;
@@ -52,81 +244,25 @@ void kv_append(const OpContext& ctx, const ops::RaggedRows& rows, ConstTensorVie
 
 void paged_attention(const OpContext& ctx, const ops::AttentionParams& params, const ops::RaggedRows& rows, ConstTensorView q,
                      ops::PagedKv kv, TensorView y) {
-  const KernelTable& kernel = kernels();
-  const auto* positions = rows.positions.as<const std::int32_t>();
-  const auto owner = sequence_of_rows(rows.row_offsets.as<const std::int32_t>(), rows.row_offsets.dim(0) - 1);
-  const std::int64_t page_tokens = kv.k.dim(2), heads = q.dim(1), group = heads / kv.k.dim(1);
-  const auto d = static_cast<std::size_t>(q.dim(2));
-  const bool half = kv.k.dtype == DType::f16;
-  std::int64_t longest = 0;
-  for (std::size_t r = 0; r < owner.size(); ++r) {
-    const std::int64_t seen = std::int64_t{positions[r]} + 1;
-    longest = std::max(longest, params.window > 0 ? std::min<std::int64_t>(seen, params.window) : seen);
-  }
-  const auto capacity = static_cast<std::size_t>(longest);
-  const std::unique_ptr<float[]> scratch(new float[thread_count(ctx) * capacity]);
-  const std::size_t tasks = owner.size() * static_cast<std::size_t>(heads);
-  for_threads(ctx, tasks, grain_for(capacity * d / 2), [&](std::size_t thread, std::size_t begin, std::size_t end) {
-    float* s = scratch.get() + thread * capacity;
-    for (std::size_t task = begin; task < end; ++task) {
-      const auto at = static_cast<std::int64_t>(task);
-      const std::int64_t r = at / heads, h = at % heads / group;
-      const std::int32_t* table = rows.page_table.as<const std::int32_t>() + owner[static_cast<std::size_t>(r)] * rows.page_table.stride(0);
-      const std::int64_t last = positions[r], first = params.window > 0 ? std::max<std::int64_t>(0, last - params.window + 1) : 0;
-      const auto n = static_cast<std::size_t>(last - first + 1);
-      // Calls visit(page's first element, first index in s, positions) for each page in order.
-      const auto each_page = [&](const TensorView& t, auto&& visit) {
-        for (std::int64_t p = first; p <= last;) {
-          const std::int64_t slot = p % page_tokens, count = std::min(page_tokens - slot, last - p + 1);
-          visit(element(t, table[p / page_tokens] * t.stride(0) + h * t.stride(1) + slot * t.stride(2)), s + (p - first), static_cast<std::size_t>(count));
-          p += count;
-        }
-      };
-      const float* query = detail::row_at(q, at);
-      each_page(kv.k, [&](const void* k, float* out, std::size_t count) {
-        kernel.scores(query, k, static_cast<std::size_t>(kv.k.stride(2)), half, count, d, params.scale, out);
-      });
-      if (params.logit_softcap > 0) {
-        for (std::size_t i = 0; i < n; ++i) s[i] = params.logit_softcap * std::tanh(s[i] / params.logit_softcap);
+  const Problem problem{dense_kernels(), params, rows, q, kv, y, q.dim(1) / kv.k.dim(1)};
+  const auto* offsets = rows.row_offsets.as<const std::int32_t>();
+  const std::int64_t tile = std::max<std::int64_t>(1, kTileRows / problem.group);
+  thread_local std::vector<Task> tasks;
+  tasks.clear();
+  std::size_t units = 0, most = 0, keys = 0;
+  for (std::int64_t s = 0; s + 1 < rows.row_offsets.dim(0); ++s) {
+    for (std::int64_t row = offsets[s]; row < offsets[s + 1]; row += tile) {
+      const std::int64_t some = std::min<std::int64_t>(tile, offsets[s + 1] - row);
+      for (std::int64_t h = 0; h < kv.k.dim(1); ++h) {
+        tasks.push_back({s, row, some, h, problem.first_seen(problem.position(row)), problem.position(row + some - 1), units});
+        units += parts_of(tasks.back());
+        most = std::max(most, problem.queries(tasks.back()));
+        keys += static_cast<std::size_t>((tasks.back().last - tasks.back().first + 1) * std::max<std::int64_t>(1, some * problem.group / 8));
       }
-      const float share = 1.0f / kernel.softmax_terms(s, n);
-      float* out = detail::row_at(y, at);
-      std::fill_n(out, d, 0.0f);
-      each_page(kv.v, [&](const void* v, float* weights, std::size_t count) {
-        kernel.weighted_sum(weights, v, static_cast<std::size_t>(kv.v.stride(2)), half, count, d, out);
-      });
-      for (std::size_t i = 0; i < d; ++i) out[i] *= share;
     }
-  });
-}
-
-void encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k,
-                       ConstTensorView v, TensorView y) {
-  const KernelTable& kernel = kernels();
-  const auto* offsets = row_offsets.as<const std::int32_t>();
-  const std::int64_t sequences = row_offsets.dim(0) - 1, heads = q.dim(1);
-  const auto owner = sequence_of_rows(offsets, sequences);
-  const auto d = static_cast<std::size_t>(q.dim(2));
-  std::size_t capacity = 0;
-  for (std::int64_t s = 0; s < sequences; ++s) capacity = std::max(capacity, static_cast<std::size_t>(offsets[s + 1] - offsets[s]));
-  const std::unique_ptr<float[]> scratch(new float[thread_count(ctx) * capacity]);
-  const std::size_t tasks = owner.size() * static_cast<std::size_t>(heads), rows = owner.size();
-  for_threads(ctx, tasks, grain_for(capacity * d / 2), [&](std::size_t thread, std::size_t begin, std::size_t end) {
-    float* s = scratch.get() + thread * capacity;
-    for (std::size_t task = begin; task < end; ++task) {
-      // Head by head, so that a head's keys and values stay in the cache for all rows.
-      const auto h = static_cast<std::int64_t>(task / rows), r = static_cast<std::int64_t>(task % rows);
-      const std::int32_t sequence = owner[static_cast<std::size_t>(r)];
-      const std::int64_t first = offsets[sequence] * heads + h;
-      const auto n = static_cast<std::size_t>(offsets[sequence + 1] - offsets[sequence]);
-      kernel.scores(detail::row_at(q, r * heads + h), detail::row_at(k, first), static_cast<std::size_t>(k.stride(0)), false, n, d, scale, s);
-      const float share = 1.0f / kernel.softmax_terms(s, n);
-      float* out = detail::row_at(y, r * heads + h);
-      std::fill_n(out, d, 0.0f);
-      kernel.weighted_sum(s, detail::row_at(v, first), static_cast<std::size_t>(v.stride(0)), false, n, d, out);
-      for (std::size_t i = 0; i < d; ++i) out[i] *= share;
-    }
-  });
+  }
+  if (kv.k.dtype == DType::f16) attend<std::uint16_t>(ctx, problem, tasks, units, most, keys);
+  else attend<float>(ctx, problem, tasks, units, most, keys);
 }
 
 }  // namespace corvid::cpu

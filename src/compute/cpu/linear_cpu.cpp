@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "cpu/dense_linear.hpp"
 #include "cpu/kernels.hpp"
 #include "cpu/optimised.hpp"
 #include "cpu/packed_linear.hpp"
@@ -111,13 +112,15 @@ void linear_f32(const OpContext& ctx, const KernelTable& k, ConstTensorView x, c
 void linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate) {
   const KernelTable& k = kernels();
   const Weight::Impl& impl = w.impl();
+  if (impl.panel_kind != PanelKind::none && panels_usable(ctx, impl.panel_kind)) {
+    return dense_linear(ctx, x, impl, bias ? bias.vector().as<const float>() : nullptr, -1, y, accumulate);
+  }
   const Output out{bias ? bias.vector().as<const float>() : nullptr, y, accumulate};
   if (ctx.precision == Precision::fast) {
     if (impl.packed) {
       const PackedProduct product{&impl.packed, out.bias, y, accumulate};
       return packed_linear(ctx, x, std::span(&product, 1));
     }
-    if (k.dot_bf16 && !impl.bf16.empty()) return linear_bf16(ctx, k, x, impl, impl.bf16.data(), out);
     if (k.dot_bf16 && impl.dtype == DType::bf16) {
       return linear_bf16(ctx, k, x, impl, reinterpret_cast<const std::uint16_t*>(impl.data), out);
     }
@@ -136,6 +139,15 @@ bool linear_many(const OpContext& ctx, ConstTensorView x, std::span<const ops::P
   }
   packed_linear(ctx, x, std::span(products, projections.size()));
   return true;
+}
+
+void linear_activation(const OpContext& ctx, ops::Activation act, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y) {
+  const Weight::Impl& impl = w.impl();
+  if (impl.panel_kind != PanelKind::none && panels_usable(ctx, impl.panel_kind)) {
+    return dense_linear(ctx, x, impl, bias ? bias.vector().as<const float>() : nullptr, static_cast<int>(act), y, false);
+  }
+  linear(ctx, x, w, bias, y, false);
+  cpu::activation(ctx, act, ConstTensorView(y), y);
 }
 
 void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate) {

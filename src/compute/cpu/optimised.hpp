@@ -12,6 +12,7 @@ namespace corvid::cpu {
 void linear(const OpContext& ctx, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y, bool accumulate);
 /// False where not all weights are packed: nothing was done.
 bool linear_many(const OpContext& ctx, ConstTensorView x, std::span<const ops::Projection> projections);
+void linear_activation(const OpContext& ctx, ops::Activation act, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y);
 void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, float scale, TensorView y, bool accumulate);
 void rms_norm(const OpContext& ctx, ConstTensorView x, const float* gain, float eps, TensorView y, float gain_offset);
 void layer_norm(const OpContext& ctx, ConstTensorView x, const float* gain, const float* bias, float eps, TensorView y);
@@ -21,7 +22,7 @@ void rope(const OpContext& ctx, const ops::RopeParams& params, ConstTensorView p
 void pool_rows(const OpContext& ctx, ops::Pooling pooling, ConstTensorView row_offsets, ConstTensorView x, TensorView y);
 void kv_append(const OpContext& ctx, const ops::RaggedRows& rows, ConstTensorView k, ConstTensorView v, ops::PagedKv kv);
 void paged_attention(const OpContext& ctx, const ops::AttentionParams& params, const ops::RaggedRows& rows, ConstTensorView q, ops::PagedKv kv, TensorView y);
-void encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k, ConstTensorView v, TensorView y);
+void encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k, ConstTensorView v, TensorView y, bool rounded);
 void scan_top_k(const OpContext& ctx, ConstTensorView queries, ConstTensorView vectors, ConstTensorView allowed, TensorView row_ids, TensorView scores);
 
 /// Threads that for_threads would use: how much scratch to allocate before the loop (pool bodies must not throw).

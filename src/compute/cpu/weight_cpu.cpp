@@ -7,7 +7,7 @@
 #include <string>
 
 #include "corvid/compute/weight_arena.hpp"
-#include "cpu/kernels.hpp"
+#include "cpu/dense_weight.hpp"
 #include "op_checks.hpp"
 #include "weight_impl.hpp"
 
@@ -77,27 +77,6 @@ std::vector<float> to_floats(DType dtype, const std::byte* p, std::size_t n) {
   return out;
 }
 
-bool wants_bf16(const OpContext& ctx, DType dtype, WeightUse use) {
-  return use == WeightUse::matrix && ctx.precision == Precision::fast && (dtype == DType::f32 || dtype == DType::f16) &&
-         kernels().dot_bf16 != nullptr;
-}
-
-void fill_bf16(const OpContext& ctx, Weight::Impl& w) {
-  w.bf16.resize(static_cast<std::size_t>(w.rows * w.cols));
-  const auto cols = static_cast<std::size_t>(w.cols);
-  detail::for_ranges(ctx, static_cast<std::size_t>(w.rows), 64, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      const std::byte* p = w.row(static_cast<std::int64_t>(r));
-      for (std::size_t c = 0; c < cols; ++c) {
-        float value;
-        if (w.dtype == DType::f32) std::memcpy(&value, p + 4 * c, 4);
-        else value = half_to_float(half_at(p + 2 * c));
-        w.bf16[r * cols + c] = float_to_bfloat16(value);
-      }
-    }
-  });
-}
-
 // Tiles are packed and checked in one pass over the file, whose pages are given back behind it. Returns as first_not_finite.
 std::size_t pack(const OpContext& ctx, const ModelFile* file, std::span<const std::byte> bytes, std::size_t row_bytes, const PackedMatrix& packed) {
   constexpr std::size_t kPiece = std::size_t{512} << 10;  // of the file
@@ -153,7 +132,6 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
   const auto elements = static_cast<std::uint64_t>(impl->rows) * static_cast<std::uint64_t>(impl->cols);
   const std::size_t alignment = dtype == DType::f32 ? 4 : 2;
   const bool misaligned = reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignment != 0;
-  const bool bf16 = wants_bf16(ctx, dtype, use);
   if (const auto format = block_format(dtype); format && ctx.precision == Precision::fast && (use == WeightUse::matrix || use == WeightUse::tied)) {
     PackedMatrix& packed = impl->packed;
     packed.format = *format;
@@ -171,8 +149,9 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
     impl->data = tensor.bytes.data();  // blocks are read byte by byte: no alignment is needed
     return Weight(std::move(impl));
   }
-  std::uint64_t owned = use == WeightUse::vector ? elements * 4 : (bf16 ? elements * 2 : 0) + (misaligned ? tensor.bytes.size() : 0);
-  const std::uint64_t mapped = use == WeightUse::vector ? 0 : tensor.bytes.size();
+  const PanelKind kind = panel_kind_for(ctx, dtype, use);
+  const std::uint64_t owned = use == WeightUse::vector ? elements * 4 : misaligned ? tensor.bytes.size() : 0;
+  const std::uint64_t mapped = use == WeightUse::vector || kind != PanelKind::none ? 0 : tensor.bytes.size();  // packed: not kept in memory
   auto reserved = budget.reserve(owned + mapped, "weights");
   if (!reserved) return fail(in_tensor(reserved.error(), tensor));
   impl->reservation = std::move(*reserved);
@@ -191,7 +170,11 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
     impl->file = std::move(file);
     impl->data = tensor.bytes.data();
   }
-  if (bf16) fill_bf16(ctx, *impl);
+  if (kind != PanelKind::none) {
+    if (auto packed = pack_panels(ctx, kind, *impl, budget); !packed) return fail(in_tensor(std::move(packed).error(), tensor));
+    impl->resident_bytes += impl->panels.bytes();
+    if (impl->file) impl->file->release(tensor.bytes);
+  }
   // Gathers touch few pages of what the check has read. A device's upload, which asks for f32, reads them all again.
   if (impl->file && use == WeightUse::lookup && ctx.precision == Precision::fast) impl->file->release(tensor.bytes);
   return Weight(std::move(impl));
@@ -205,8 +188,7 @@ Result<Weight> make_weight(const OpContext& ctx, std::span<const float> values, 
   impl->device = ctx.device;
   impl->use = use;
   impl->row_bytes = static_cast<std::size_t>(cols) * 4;
-  const bool bf16 = wants_bf16(ctx, DType::f32, use);
-  impl->resident_bytes = values.size_bytes() + (bf16 ? values.size() * 2 : 0);
+  impl->resident_bytes = values.size_bytes();
   CORVID_TRY(impl->reservation, budget.reserve(impl->resident_bytes, "weights"));
   if (use == WeightUse::vector) {
     impl->values.assign(values.begin(), values.end());
@@ -215,7 +197,8 @@ Result<Weight> make_weight(const OpContext& ctx, std::span<const float> values, 
   const auto bytes = std::as_bytes(values);
   impl->owned.assign(bytes.begin(), bytes.end());
   impl->data = impl->owned.data();
-  if (bf16) fill_bf16(ctx, *impl);
+  CORVID_TRY_STATUS(pack_panels(ctx, panel_kind_for(ctx, DType::f32, use), *impl, budget));
+  impl->resident_bytes += impl->panels.bytes();
   return Weight(std::move(impl));
 }
 

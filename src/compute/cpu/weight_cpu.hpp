@@ -1,4 +1,4 @@
-// Weights on the CPU: mapped matrices, owned f32 vectors, bf16 copies of float matrices for Precision::fast.
+// Weights on the CPU: mapped matrices, owned f32 vectors, float matrices packed in panels.
 #pragma once
 
 #include "corvid/compute/weight.hpp"

@@ -69,6 +69,7 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
   // The host's handle lives as long as the upload; it maps the file and copies nothing but vectors, so no budget needs to know.
   OpContext host;
   host.precision = Precision::f32;
+  host.path = OpPath::reference;  // rows as stored: no panels
   host.pool = ctx.pool;
   MemoryBudget unbounded(std::numeric_limits<std::uint64_t>::max());
   CORVID_TRY(const Weight checked, cpu::prepare_weight(host, std::move(file), tensor, use, unbounded));
@@ -80,6 +81,7 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
 Result<Weight> make_weight(const OpContext& ctx, std::span<const float> values, std::int64_t rows, std::int64_t cols, WeightUse use, MemoryBudget& budget) {
   OpContext host;
   host.precision = Precision::f32;
+  host.path = OpPath::reference;  // rows as stored: no panels
   MemoryBudget unbounded(std::numeric_limits<std::uint64_t>::max());
   CORVID_TRY(const Weight made, cpu::make_weight(host, values, rows, cols, use, unbounded));
   return uploaded(ctx, made.impl(), budget);

@@ -35,8 +35,9 @@ Status paged_attention(const OpContext& ctx, const AttentionParams& params, cons
                        TensorView y);
 
 /// Bidirectional attention within each sequence of a packed batch (no padding). q, k, v, y [rows, heads, head_dim] f32,
-/// row stride allowed; row_offsets [sequences + 1] i32.
+/// row stride allowed; row_offsets [sequences + 1] i32. `rounded` lets Precision::fast round q, k, v and the softmax's terms to bf16 on
+/// the CPU, where it has the instruction; the softmax itself stays f32.
 Status encoder_attention(const OpContext& ctx, float scale, ConstTensorView row_offsets, ConstTensorView q, ConstTensorView k,
-                         ConstTensorView v, TensorView y);
+                         ConstTensorView v, TensorView y, bool rounded = false);
 
 }  // namespace corvid::ops

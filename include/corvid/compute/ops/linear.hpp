@@ -4,6 +4,7 @@
 #include <span>
 
 #include "corvid/compute/op_context.hpp"
+#include "corvid/compute/ops/activation.hpp"
 #include "corvid/compute/weight.hpp"
 #include "corvid/tensor/tensor_view.hpp"
 
@@ -24,5 +25,7 @@ struct Projection {
 
 /// As linear() for each projection in turn, with the same results; on the CPU x is quantised once and the threads meet once.
 Status linear_many(const OpContext& ctx, ConstTensorView x, std::span<const Projection> projections);
+/// y = act(x · Wᵀ + bias); shapes as linear().
+Status linear_activation(const OpContext& ctx, Activation act, ConstTensorView x, const Weight& w, const Weight& bias, TensorView y);
 
 }  // namespace corvid::ops

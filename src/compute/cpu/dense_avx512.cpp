@@ -1,0 +1,3 @@
+#define CORVID_LANES 16
+#define CORVID_DENSE kDenseAvx512
+#include "cpu/dense_kernels.inc"

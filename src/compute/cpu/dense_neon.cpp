@@ -1,0 +1,3 @@
+#define CORVID_LANES 4
+#define CORVID_DENSE kDenseNeon
+#include "cpu/dense_kernels.inc"
