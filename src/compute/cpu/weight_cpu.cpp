@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -141,8 +142,8 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
     auto reserved = budget.reserve(impl->resident_bytes, "weights");  // of the file, nothing stays
     if (!reserved) return fail(in_tensor(reserved.error(), tensor));
     impl->reservation = std::move(*reserved);
-    WeightArena own;
-    packed.data = (ctx.arena ? *ctx.arena : own).allocate(impl->resident_bytes);
+    if (ctx.arena) packed.data = ctx.arena->allocate(impl->resident_bytes);
+    else if (void* const own = std::aligned_alloc(kLineBytes, impl->resident_bytes)) packed.data = {static_cast<std::byte*>(own), [](std::byte* p) { std::free(p); }};
     if (!packed.data) return fail(in_tensor(Error::out_of_memory("the system has no " + std::to_string(impl->resident_bytes) + " bytes left"), tensor));
     if (const std::size_t at = pack(ctx, file.get(), tensor.bytes, row_bytes, packed); at != kNone) return fail(not_finite(tensor, at));
     impl->file = std::move(file);
