@@ -1,4 +1,6 @@
 // corvid ask: a question answered from a collection, with citations.
+#include <future>
+
 #include "apps/cli/collection_access.hpp"
 #include "apps/cli/json_output.hpp"
 #include "apps/cli/session.hpp"
@@ -42,7 +44,11 @@ class Ask final : public Command {
   }
   Status run(Session& session) override {
     CORVID_TRY(auto collection, open_collection(session, where_, model_));
+    // The embedder loads beside the chat model. What goes wrong there the search meets again, and says.
+    std::future<void> embedder;
+    if (mode_ != "lexical") embedder = std::async(std::launch::async, [collection] { (void)collection->embed({}); });
     CORVID_TRY(const auto loaded, load_chat_model(session, model_));
+    if (embedder.valid()) embedder.get();
     RagOptions options;
     options.k = static_cast<std::size_t>(k_);
     options.context_tokens = static_cast<std::uint32_t>(passage_tokens_);

@@ -10,7 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "apps/cli/bench_index.hpp"
+#include "apps/cli/bench_limits.hpp"
 #include "apps/cli/bench_retrieval.hpp"
+#include "apps/cli/bench_statistics.hpp"
+#include "apps/cli/bench_tokenize.hpp"
 #include "apps/cli/command.hpp"
 #include "apps/cli/json_output.hpp"
 #include "apps/cli/models.hpp"
@@ -25,12 +29,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 std::uint64_t peak_memory_bytes() {
   struct rusage usage {};
@@ -87,10 +85,10 @@ Result<Times> generate(Session& session, Engine& engine, std::vector<TokenId> pr
 class Bench final : public Command {
  public:
   CommandInfo info() const override {
-    return {"bench", "speed of a language model or an embedder; quality and speed of retrieval", "  corvid bench llm --model SmolLM2-135M-Instruct-Q4_1.gguf --threads 2 --json\n  corvid bench retrieval --beir ./scifact --mode hybrid --json"};
+    return {"bench", "speed of a language model, an embedder, an index or a tokenizer; quality and speed of retrieval", "  corvid bench llm --model SmolLM2-135M-Instruct-Q4_1.gguf --threads 2 --json\n  corvid bench index --vectors 100000 --dims 384 --batch 1000 --storage f16\n  corvid bench tokenize --model SmolLM2-135M-Instruct-Q4_1.gguf --file text.md\n  corvid bench retrieval --beir ./scifact --mode hybrid --json"};
   }
   void options(OptionSet& set) override {
-    set.argument("WHAT", what_, true, "llm, embed or retrieval");
+    set.argument("WHAT", what_, true, "llm, embed, index, tokenize or retrieval");
     model_.declare(set);
     set.text("synthetic", synthetic_, "a shape with generated weights instead of --model: smollm2-135m, qwen2.5-0.5b, gemma3-270m, llama-8b");
     set.choice("quant", quant_, {"bf16", "q8_0", "q4_k_m"}, "of --synthetic");
@@ -105,12 +103,20 @@ class Bench final : public Command {
     set.choice("fusion", retrieval_.fusion, {"convex", "rrf"}, "of hybrid retrieval");
     set.real("convex-weight", retrieval_.convex_weight, 0, 1, "of the dense score");
     set.text("split", retrieval_.split, "qrels/SPLIT.tsv");
+    set.integer("vectors", index_.vectors, 1, 1 << 28, "of index: generated unit vectors");
+    set.integer("dims", index_.dims, 1, 65536, "of index");
+    set.integer("batch", index_.batch, 1, 1 << 20, "of index: queries of one call");
+    set.integer("hits", index_.k, 1, 1 << 20, "of index: best rows of each query");
+    set.choice("storage", index_.storage, {"f32", "f16"}, "of index");
+    set.text("file", file_, "of tokenize: the text");
   }
   Status run(Session& session) override {
     if (what_ == "llm") return llm(session);
     if (what_ == "embed") return embed(session);
+    if (what_ == "index") return bench_index(session, index_, runs_, model_);
+    if (what_ == "tokenize") return bench_tokenize(session, model_.model, file_, runs_);
     if (what_ == "retrieval") return bench_retrieval(session, retrieval_, model_);
-    return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm, embed and retrieval are known"));
+    return fail(Error::invalid_argument("no benchmark \"" + what_ + "\"; llm, embed, index, tokenize and retrieval are known"));
   }
 
  private:
@@ -138,7 +144,7 @@ class Bench final : public Command {
     const Json out = {{"model", engine.info().name}, {"architecture", engine.info().architecture}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
                       {"prefill_tok_s", median(prefill)}, {"decode_tok_s", median(decode)}, {"prompt_tokens", kPromptTokens}, {"generated_tokens", kGenerated}, {"depth", depth_}, {"runs", runs_},
                       {"step_bytes", engine.info().step_bytes}, {"decode_gb_s", gb_s}, {"load_ms", loaded.load_ms}, {"peak_memory_bytes", peak_memory_bytes()}};
-    if (session.json) return session.write_json(out);
+    if (session.json) return session.write_json(with_limits(session, out, gb_s, 0));
     char line[240];
     std::snprintf(line, sizeof line, "prefill %.1f tok/s, decode %.1f tok/s, %.1f GB/s of weights (%zu and %d tokens, median of %lld runs, %d threads)", median(prefill), median(decode), gb_s, kPromptTokens, kGenerated, static_cast<long long>(runs_), session.runtime().pool().threads());
     return session.write_line(line);
@@ -166,12 +172,37 @@ class Bench final : public Command {
     }
     const Json out = {{"embedder", path.filename().string()}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
                       {"texts_s", median(speeds)}, {"tokens_per_text", tokens}, {"texts", texts.size()}, {"runs", runs_}, {"peak_memory_bytes", peak_memory_bytes()}};
-    if (session.json) return session.write_json(out);
+    if (session.json) return session.write_json(with_limits(session, out, 0, median(speeds) * static_cast<double>(tokens) * encoder_operations(path) / 1e9));
     char line[200];
     std::snprintf(line, sizeof line, "%.1f texts/s of %llu tokens (%zu texts, median of %lld runs)", median(speeds), static_cast<unsigned long long>(tokens), texts.size(), static_cast<long long>(runs_));
     return session.write_line(line);
   }
 
+  // What the machine reaches in the same run, and the figure's share of it; a device's limits are not measured.
+  Json with_limits(Session& session, Json out, double gb_s, double gop_s) {
+    if (model_.device != "cpu") return out;
+    const MachineLimits limits = measure_limits(session.runtime().pool());
+    out["limits"] = limits_json(limits);
+    if (gb_s > 0) out["share_of_read"] = share_of(gb_s, limits.read_gb_s);
+    if (gop_s > 0) {
+      out["gop_s"] = gop_s;
+      out["share_of_f32"] = share_of(gop_s, limits.f32_gflop_s);
+      out["share_of_bf16"] = share_of(gop_s, limits.bf16_gflop_s);
+      out["share_of_int8"] = share_of(gop_s, limits.int8_gop_s);
+    }
+    return out;
+  }
+  // Of one token in an encoder's matrix products, from the folder's config.json; 0 where it does not say.
+  static double encoder_operations(const std::filesystem::path& folder) {
+    const auto config = read_json_file(folder / "config.json");
+    const auto number = [&](const char* key) { return config->contains(key) && (*config)[key].is_number() ? (*config)[key].get<double>() : 0.0; };
+    if (!config || !config->is_object()) return 0;
+    const double width = number("hidden_size");
+    return 2 * number("num_hidden_layers") * width * (4 * width + 2 * number("intermediate_size"));
+  }
+
+  std::string file_;
+  IndexBench index_;
   std::string what_, synthetic_, quant_ = "bf16";
   std::int64_t prompt_tokens_ = 512, generate_tokens_ = 128, texts_ = 1024, depth_ = 0;
   ModelOptions model_;

@@ -1,6 +1,7 @@
 // Session: one run of the program: output, errors, progress, interruption, the runtime.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -50,7 +51,7 @@ class Session {
   struct Interruption;
   std::unique_ptr<Interruption> interruption_;
   std::unique_ptr<Runtime> runtime_;
-  bool drawn_ = false;
+  std::atomic<bool> drawn_ = false;
 };
 
 /// 0 done, 1 failed, 2 usage, 3 bad or damaged input, 4 not found, 5 unsupported, 130 interrupted.

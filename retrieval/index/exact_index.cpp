@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <string>
@@ -13,19 +14,21 @@ namespace {
 
 class ExactIndex final : public VectorIndex {
  public:
-  ExactIndex(Reservation reservation, std::uint32_t dimension) : reservation_(std::move(reservation)), dimension_(dimension) {}
+  ExactIndex(Reservation reservation, std::uint32_t dimension, DType storage)
+      : reservation_(std::move(reservation)), dimension_(dimension), half_(storage == DType::f16) {}
 
   std::uint32_t dimension() const noexcept override { return dimension_; }
   std::size_t rows() const noexcept override { return ids_.size(); }
   std::span<const std::int64_t> ids() const noexcept override { return ids_; }
   const RowBitmap& live() const noexcept override { return live_; }
   ConstTensorView vectors() const noexcept override {
-    return ConstTensorView(slab_.data(), DType::f32, {static_cast<std::int64_t>(ids_.size()), static_cast<std::int64_t>(dimension_)});
+    const void* data = half_ ? static_cast<const void*>(halves_.data()) : floats_.data();
+    return ConstTensorView(data, half_ ? DType::f16 : DType::f32, {static_cast<std::int64_t>(ids_.size()), static_cast<std::int64_t>(dimension_)});
   }
 
   Status reserve(std::size_t rows) override {
     if (rows <= capacity_) return {};
-    const std::uint64_t row_bytes = std::uint64_t{dimension_} * sizeof(float) + sizeof(std::int64_t) + kMapBytes;
+    const std::uint64_t row_bytes = std::uint64_t{dimension_} * (half_ ? sizeof(std::uint16_t) : sizeof(float)) + sizeof(std::int64_t) + kMapBytes;
     if (rows > std::numeric_limits<std::size_t>::max() / 2 / row_bytes) {
       return fail(Error::limit_exceeded("an index of " + std::to_string(rows) + " vectors is larger than memory can be"));
     }
@@ -33,7 +36,8 @@ class ExactIndex final : public VectorIndex {
     const std::uint64_t old_bytes = reservation_.bytes();
     CORVID_TRY_STATUS(reservation_.resize(old_bytes + rows * row_bytes));
     try {
-      slab_.reserve(rows * dimension_);
+      if (half_) halves_.reserve(rows * dimension_);
+      else floats_.reserve(rows * dimension_);
       ids_.reserve(rows);
       row_of_.reserve(rows);
     } catch (const std::bad_alloc&) {
@@ -48,12 +52,15 @@ class ExactIndex final : public VectorIndex {
     if (ids.empty()) return {};
     if (vectors.rank != 2 || vectors.dtype != DType::f32 || !vectors.device.is_cpu() || vectors.dim(0) != static_cast<std::int64_t>(ids.size()) ||
         vectors.dim(1) != static_cast<std::int64_t>(dimension_)) {
-      return fail(Error::invalid_argument("the index holds f32 vectors of dimension " + std::to_string(dimension_)));
+      return fail(Error::invalid_argument("the index takes f32 vectors of dimension " + std::to_string(dimension_)));
     }
     for (std::int64_t r = 0; r < vectors.dim(0); ++r) {
       const float* row = vectors.as<const float>() + r * vectors.stride(0);
       if (!std::all_of(row, row + dimension_, [](float x) { return std::isfinite(x); })) {
         return fail(Error::invalid_argument("vector of id " + std::to_string(ids[static_cast<std::size_t>(r)]) + " holds NaN or infinity"));
+      }
+      if (half_ && !std::all_of(row, row + dimension_, [](float x) { return std::abs(x) <= kLargestHalf; })) {
+        return fail(Error::invalid_argument("vector of id " + std::to_string(ids[static_cast<std::size_t>(r)]) + " holds a number larger than f16 can; store f32"));
       }
     }
     if (ids_.size() + ids.size() > capacity_) {
@@ -61,7 +68,8 @@ class ExactIndex final : public VectorIndex {
     }
     for (std::int64_t r = 0; r < vectors.dim(0); ++r) {
       const float* row = vectors.as<const float>() + r * vectors.stride(0);
-      slab_.insert(slab_.end(), row, row + dimension_);
+      if (half_) std::transform(row, row + dimension_, std::back_inserter(halves_), float_to_half);
+      else floats_.insert(floats_.end(), row, row + dimension_);
       const std::int64_t id = ids[static_cast<std::size_t>(r)];
       if (const auto old = row_of_.find(id); old != row_of_.end()) live_.reset(old->second);  // added again: the newer row counts
       row_of_[id] = ids_.size();
@@ -113,11 +121,14 @@ class ExactIndex final : public VectorIndex {
   }
 
  private:
+  static constexpr float kLargestHalf = 65504.0f;
   static constexpr std::uint64_t kMapBytes = 40;  // a hash node and its bucket, about
   Reservation reservation_;
   std::uint32_t dimension_;
   std::size_t capacity_ = 0;
-  std::vector<float> slab_;                       // [rows, dimension]
+  bool half_;
+  std::vector<float> floats_;                     // [rows, dimension], or halves_
+  std::vector<std::uint16_t> halves_;
   std::vector<std::int64_t> ids_;                 // [rows]
   std::unordered_map<std::int64_t, std::size_t> row_of_;
   RowBitmap live_;
@@ -125,10 +136,13 @@ class ExactIndex final : public VectorIndex {
 
 }  // namespace
 
-Result<std::unique_ptr<VectorIndex>> make_exact_index(MemoryBudget& budget, std::uint32_t dimension) {
+Result<std::unique_ptr<VectorIndex>> make_exact_index(MemoryBudget& budget, std::uint32_t dimension, DType storage) {
   if (dimension == 0 || dimension > 65536) return fail(Error::invalid_argument("an index has 1 to 65536 dimensions, not " + std::to_string(dimension)));
+  if (storage != DType::f32 && storage != DType::f16) {
+    return fail(Error::unsupported("an exact index stores f32 or f16, not " + std::string(traits(storage).name)));
+  }
   CORVID_TRY(Reservation reservation, budget.reserve(0, "index"));
-  return std::unique_ptr<VectorIndex>(std::make_unique<ExactIndex>(std::move(reservation), dimension));
+  return std::unique_ptr<VectorIndex>(std::make_unique<ExactIndex>(std::move(reservation), dimension, storage));
 }
 
 }  // namespace corvid

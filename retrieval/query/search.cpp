@@ -17,7 +17,7 @@ Result<std::shared_ptr<const Snapshot>> SqliteCollection::snapshot(Database& db)
   std::lock_guard lock(snapshot_mutex_);
   if (!snapshot_ || snapshot_->generation() != generation) {
     snapshot_.reset();  // its memory first: the budget need not hold both
-    CORVID_TRY(snapshot_, Snapshot::load(db, id_, generation, info_.dimension, runtime_.memory()));
+    CORVID_TRY(snapshot_, Snapshot::load(db, id_, generation, info_.dimension, options_.storage, runtime_.memory()));
   }
   return snapshot_;
 }
@@ -73,10 +73,12 @@ Result<std::vector<Hit>> SqliteCollection::search(std::string_view query, const 
       for (const auto& f : fused) relevance.push_back(f.score);
       const auto all = rows->vectors().vectors();
       const auto similarity = [&](std::size_t i, std::size_t j) {
-        const auto* a = all.as<float>() + static_cast<std::ptrdiff_t>(rows->row_of(fused[i].id)) * all.stride(0);
-        const auto* b = all.as<float>() + static_cast<std::ptrdiff_t>(rows->row_of(fused[j].id)) * all.stride(0);
+        const auto a = static_cast<std::int64_t>(rows->row_of(fused[i].id)) * all.stride(0), b = static_cast<std::int64_t>(rows->row_of(fused[j].id)) * all.stride(0);
+        const auto element = [&](std::int64_t at) {
+          return all.dtype == DType::f16 ? half_to_float(static_cast<const std::uint16_t*>(all.data)[at]) : static_cast<const float*>(all.data)[at];
+        };
         float sum = 0;
-        for (std::int64_t d = 0; d < all.dim(1); ++d) sum += a[d] * b[d];
+        for (std::int64_t d = 0; d < all.dim(1); ++d) sum += element(a + d) * element(b + d);
         return sum;
       };
       std::vector<FusedId> diverse;

@@ -57,15 +57,16 @@ Status retrieval::prepare_workspace(Workspace& workspace) {
   return workspace.migrate(make_fts5_index()->migrations());
 }
 
-Result<std::shared_ptr<Collection>> Collection::open(Runtime& runtime, std::shared_ptr<Workspace> workspace, std::string name, EmbedderFactory embedders) {
+Result<std::shared_ptr<Collection>> Collection::open(Runtime& runtime, std::shared_ptr<Workspace> workspace, std::string name, EmbedderFactory embedders,
+                                                       const CollectionOptions& options) {
   CORVID_TRY_STATUS(retrieval::prepare_workspace(*workspace));
   CORVID_TRY(auto found, find(*workspace, name));
   if (!found) return fail(no_collection(name, *workspace));
-  return std::shared_ptr<Collection>(std::make_shared<retrieval::SqliteCollection>(runtime, std::move(workspace), std::move(found->second), found->first, std::move(embedders)));
+  return std::shared_ptr<Collection>(std::make_shared<retrieval::SqliteCollection>(runtime, std::move(workspace), std::move(found->second), found->first, std::move(embedders), options));
 }
 
 Result<std::shared_ptr<Collection>> Collection::open_or_create(Runtime& runtime, std::shared_ptr<Workspace> workspace, std::string name,
-                                                               EmbedderFactory embedders, const fs::path& embedder_folder) {
+                                                               EmbedderFactory embedders, const fs::path& embedder_folder, const CollectionOptions& options) {
   CORVID_TRY_STATUS(retrieval::prepare_workspace(*workspace));
   if (name.empty()) return fail(Error::invalid_argument("a collection needs a name").at_key("collection"));
   CORVID_TRY(auto found, find(*workspace, name));
@@ -97,7 +98,7 @@ Result<std::shared_ptr<Collection>> Collection::open_or_create(Runtime& runtime,
     if (!found) return fail(no_collection(name, *workspace));
     if (found->second.embedder_identity != embedder->identity()) return fail(Error::conflict("the collection \"" + name + "\" has just been made with another embedder"));
   }
-  auto collection = std::make_shared<retrieval::SqliteCollection>(runtime, std::move(workspace), std::move(found->second), found->first, std::move(embedders));
+  auto collection = std::make_shared<retrieval::SqliteCollection>(runtime, std::move(workspace), std::move(found->second), found->first, std::move(embedders), options);
   if (embedder) collection->use_embedder(std::move(embedder));
   return std::shared_ptr<Collection>(std::move(collection));
 }

@@ -51,11 +51,11 @@ Result<Json> stored_json(std::string_view text, std::int64_t chunk) {
 
 }  // namespace
 
-Result<std::shared_ptr<const Snapshot>> Snapshot::load(Database& db, std::int64_t collection, std::int64_t generation, std::uint32_t dimension,
+Result<std::shared_ptr<const Snapshot>> Snapshot::load(Database& db, std::int64_t collection, std::int64_t generation, std::uint32_t dimension, DType storage,
                                                        MemoryBudget& budget) {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->generation_ = generation;
-  CORVID_TRY(snapshot->vectors_, make_exact_index(budget, dimension));
+  CORVID_TRY(snapshot->vectors_, make_exact_index(budget, dimension, storage));
   CORVID_TRY(Statement count, db.prepare("SELECT count(*) FROM chunks JOIN files ON files.id = chunks.file WHERE files.collection = ?1"));
   count.bind(1, collection);
   CORVID_TRY(const bool counted, count.step());

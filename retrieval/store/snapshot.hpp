@@ -18,7 +18,7 @@ class Snapshot final : public FilterColumns {
  public:
   /// Reads a collection inside the caller's transaction. Rows are chunks by ascending id.
   /// Errors: bad_input (a damaged row, named), out_of_memory.
-  static Result<std::shared_ptr<const Snapshot>> load(Database& db, std::int64_t collection, std::int64_t generation, std::uint32_t dimension,
+  static Result<std::shared_ptr<const Snapshot>> load(Database& db, std::int64_t collection, std::int64_t generation, std::uint32_t dimension, DType storage,
                                                       MemoryBudget& budget);
 
   std::size_t rows() const override { return begins_.size(); }

@@ -11,8 +11,8 @@ namespace corvid::retrieval {
 
 class SqliteCollection final : public Collection {
  public:
-  SqliteCollection(Runtime& runtime, std::shared_ptr<Workspace> workspace, CollectionInfo info, std::int64_t id, EmbedderFactory embedders)
-      : runtime_(runtime), workspace_(std::move(workspace)), info_(std::move(info)), id_(id), embedders_(std::move(embedders)), lexical_(make_fts5_index()) {}
+  SqliteCollection(Runtime& runtime, std::shared_ptr<Workspace> workspace, CollectionInfo info, std::int64_t id, EmbedderFactory embedders, const CollectionOptions& options)
+      : runtime_(runtime), workspace_(std::move(workspace)), info_(std::move(info)), id_(id), embedders_(std::move(embedders)), options_(options), lexical_(make_fts5_index()) {}
 
   Result<IngestReport> ingest(const std::vector<std::filesystem::path>& paths, const IngestOptions& options) override;
   Result<IngestReport> remove_paths(const std::vector<std::filesystem::path>& paths) override;
@@ -41,6 +41,7 @@ class SqliteCollection final : public Collection {
   CollectionInfo info_;
   std::int64_t id_ = 0;
   EmbedderFactory embedders_;
+  CollectionOptions options_;
   std::unique_ptr<LexicalIndex> lexical_;
   std::mutex embedder_mutex_, snapshot_mutex_;
   std::shared_ptr<TextEmbedder> embedder_;

@@ -64,80 +64,61 @@ Result<BpeModel> BpeModel::make(const Vocabulary& vocabulary, const std::vector<
   return model;
 }
 
-void BpeModel::encode_word(std::string_view word, std::vector<Merges::Symbol>& symbols) const {
+void BpeModel::encode_word(std::string_view word, std::size_t base, EncodeScratch& scratch, std::vector<TokenSpan>& out) const {
+  const auto at = static_cast<std::uint32_t>(base);
+  if (options_.ignore_merges) {
+    if (const auto found = words_.find(std::string(word)); found != words_.end()) {
+      out.push_back({found->second, at, at + static_cast<std::uint32_t>(word.size())});
+      return;
+    }
+  }
+  auto& symbols = scratch.symbols;
   symbols.clear();
   for (std::size_t i = 0; i < word.size(); ++i) {
     const auto byte = static_cast<unsigned char>(word[i]);
     if (options_.drop_unknown_bytes && byte_tokens_[byte] < 0) continue;
-    const auto at = static_cast<std::uint32_t>(i);
-    symbols.push_back({byte_ids_[byte], 0, 0, at, at + 1});
+    const auto begin = static_cast<std::uint32_t>(i);
+    symbols.push_back({byte_ids_[byte], 0, 0, begin, begin + 1});
   }
   merges_.apply(symbols);
+  for (const Merges::Symbol& symbol : symbols) {
+    if (symbol.id >= 0 && symbol.id < vocab_) {
+      out.push_back({symbol.id, at + symbol.begin, at + symbol.end});
+      continue;
+    }
+    for (std::uint32_t b = symbol.begin; b < symbol.end; ++b) {
+      const TokenId id = byte_tokens_[static_cast<unsigned char>(word[b])];
+      if (id >= 0) out.push_back({id, at + b, at + b + 1});
+    }
+  }
 }
 
 void BpeModel::encode(std::string_view text, std::size_t base, std::vector<TokenSpan>& out) const {
-  // Code points, with the bytes that each is encoded as and where it came from.
-  std::vector<char32_t> points;
-  std::vector<std::uint32_t> starts;
-  std::string repaired;
-  points.reserve(text.size());
-  starts.reserve(text.size() + 1);
+  const ScratchPool::Lease scratch(*scratch_);
   const bool valid = !unicode::find_invalid_utf8(text);
-  for (std::size_t at = 0; at < text.size();) {
-    starts.push_back(static_cast<std::uint32_t>(at));
-    const char32_t c = valid ? unicode::next_code_point(text, at) : next_lenient_code_point(text, at);
-    points.push_back(c);
-    if (!valid) unicode::append_utf8(repaired, c);
+  std::string repaired;
+  std::vector<std::uint32_t> begins, ends;  // of the character that each repaired byte is of
+  if (!valid) {
+    for (std::size_t at = 0; at < text.size();) {
+      const auto begin = static_cast<std::uint32_t>(at);
+      unicode::append_utf8(repaired, next_lenient_code_point(text, at));
+      begins.resize(repaired.size(), begin);
+      ends.resize(repaired.size(), static_cast<std::uint32_t>(at));
+    }
   }
-  starts.push_back(static_cast<std::uint32_t>(text.size()));
   const std::string_view bytes = valid ? text : std::string_view(repaired);
-
-  std::vector<Merges::Symbol> symbols;
-  std::vector<std::uint32_t> owner;  // code point of each byte of the word, when the text was repaired
-  std::size_t point = 0, at = 0;
-  for (const std::uint32_t length : pre_tokenize(options_.pre, points)) {
-    std::size_t size = 0;
-    owner.clear();
-    if (valid) {
-      size = starts[point + length] - starts[point];
-    } else {
-      std::string one;
-      for (std::uint32_t i = 0; i < length; ++i) {
-        one.clear();
-        unicode::append_utf8(one, points[point + i]);
-        owner.insert(owner.end(), one.size(), static_cast<std::uint32_t>(point + i));
-        size += one.size();
-      }
-    }
-    const auto word = bytes.substr(at, size);
-    const auto begin_of = [&](std::uint32_t byte) {
-      return static_cast<std::uint32_t>(base) + (valid ? static_cast<std::uint32_t>(at) + byte : starts[owner[byte]]);
-    };
-    const auto end_of = [&](std::uint32_t byte) {  // one past the last byte
-      return static_cast<std::uint32_t>(base) + (valid ? static_cast<std::uint32_t>(at) + byte : starts[owner[byte - 1] + 1]);
-    };
-    bool whole = false;
-    if (options_.ignore_merges) {
-      if (const auto found = words_.find(std::string(word)); found != words_.end()) {
-        out.push_back({found->second, begin_of(0), end_of(static_cast<std::uint32_t>(size))});
-        whole = true;
-      }
-    }
-    if (!whole) {
-      encode_word(word, symbols);
-      for (const Merges::Symbol& symbol : symbols) {
-        if (symbol.id >= 0 && symbol.id < vocab_) {
-          out.push_back({symbol.id, begin_of(symbol.begin), end_of(symbol.end)});
-          continue;
-        }
-        for (std::uint32_t b = symbol.begin; b < symbol.end; ++b) {
-          const TokenId id = byte_tokens_[static_cast<unsigned char>(word[b])];
-          if (id >= 0) out.push_back({id, begin_of(b), end_of(b + 1)});
-        }
-      }
-    }
-    point += length;
-    at += size;
+  const std::size_t first = out.size(), offset = valid ? base : 0;
+  pre_tokenize(options_.pre, bytes, scratch->lengths);
+  out.reserve(first + scratch->lengths.size() + scratch->lengths.size() / 2);
+  std::size_t at = 0;
+  for (const std::uint32_t length : scratch->lengths) {
+    scratch->cache.through(bytes, at, length, offset + at, out, [&](std::string_view word) { encode_word(word, offset + at, *scratch, out); });
+    at += length;
+  }
+  if (valid) return;
+  for (std::size_t i = first; i < out.size(); ++i) {
+    out[i].begin = static_cast<std::uint32_t>(base) + begins[out[i].begin];
+    out[i].end = static_cast<std::uint32_t>(base) + ends[out[i].end - 1];
   }
 }
 

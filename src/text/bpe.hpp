@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 #include "merges.hpp"
 #include "pretokenize.hpp"
 #include "vocabulary.hpp"
+#include "word_cache.hpp"
 
 namespace corvid {
 
@@ -35,7 +37,7 @@ class BpeModel {
   void encode(std::string_view text, std::size_t base, std::vector<TokenSpan>& out) const;
 
  private:
-  void encode_word(std::string_view word, std::vector<Merges::Symbol>& symbols) const;
+  void encode_word(std::string_view word, std::size_t base, EncodeScratch& scratch, std::vector<TokenSpan>& out) const;
 
   Options options_;
   Merges merges_;
@@ -43,6 +45,7 @@ class BpeModel {
   std::array<std::int32_t, 256> byte_ids_{};     // internal id of each single byte, -1 for none
   std::array<TokenId, 256> byte_tokens_{};       // its token, -1 for none
   std::unordered_map<std::string, TokenId> words_;  // whole words by their bytes, for ignore_merges
+  std::unique_ptr<ScratchPool> scratch_ = std::make_unique<ScratchPool>();
 };
 
 }  // namespace corvid

@@ -44,7 +44,7 @@ class GgufTokenizer final : public TokenizerBase {
       if (const auto* bpe = std::get_if<BpeModel>(&model_)) bpe->encode(part, fragment.begin, out);
       else if (const auto* spm = std::get_if<SpmModel>(&model_)) spm->encode(vocabulary_, part, fragment.begin, space_prefix_ && after_special, out);
       else if (const auto* wordpiece = std::get_if<WordPieceModel>(&model_)) {
-        for (const auto& word : bert_words(part, normalizer_)) wordpiece->encode(vocabulary_, word, fragment.begin, out);
+        wordpiece->encode(vocabulary_, normalizer_, part, fragment.begin, out);
       }
       after_special = false;
     }

@@ -1,6 +1,6 @@
 // Tokenizers from a hub's tokenizer.json: WordPiece with BERT's normaliser, byte-level BPE of the known families, and BPE over
 // characters as SentencePiece models are written there.
-#include <map>
+#include <algorithm>
 #include <variant>
 
 #include "bpe.hpp"
@@ -162,7 +162,7 @@ class HubTokenizer final : public TokenizerBase {
   // One stretch between markers that stand in the raw text.
   void encode_part(std::string_view part, std::size_t base, const EncodeOptions& options, std::vector<TokenSpan>& out) const {
     if (const auto* wordpiece = std::get_if<WordPieceModel>(&model_)) {
-      for (const auto& word : bert_words(part, bert_)) wordpiece->encode(vocabulary_, word, base, out);
+      wordpiece->encode(vocabulary_, bert_, part, base, out);
       return;
     }
     const auto* bytes = std::get_if<BpeModel>(&model_);
@@ -203,20 +203,37 @@ class HubTokenizer final : public TokenizerBase {
 
   Status read_vocabulary(const Json& json, const Json& model) {
     if (!model.contains("vocab") || !model["vocab"].is_object()) return fail(Error::bad_input("the model has no vocabulary").at_key("/model/vocab"));
-    std::map<std::int64_t, std::pair<std::string, TokenKind>> by_id;
-    for (const auto& [piece, id] : model["vocab"].items()) {
+    static const Json kNothing = Json::array();
+    const Json& vocab = model["vocab"];
+    const Json& added_tokens = json.contains("added_tokens") ? json["added_tokens"] : kNothing;
+    // Pieces by id, as views into the JSON. More ids than tokens leave a gap, so no larger table is needed to find one.
+    struct Entry {
+      std::string_view piece;
+      TokenKind kind = TokenKind::normal;
+      bool there = false;
+    };
+    std::vector<Entry> by_id(vocab.size() + added_tokens.size());
+    std::int64_t last = -1;
+    const auto place = [&](std::int64_t id, std::string_view piece, TokenKind kind) {
+      last = std::max(last, id);
+      if (id >= static_cast<std::int64_t>(by_id.size())) return true;
+      const bool fresh = !by_id[static_cast<std::size_t>(id)].there;
+      by_id[static_cast<std::size_t>(id)] = {piece, kind, true};
+      return fresh;
+    };
+    for (const auto& [piece, id] : vocab.items()) {
       if (!id.is_number_integer() || id.get<std::int64_t>() < 0) return fail(Error::bad_input("a token's id must be a number from 0").at_key("/model/vocab/" + piece));
-      if (!by_id.try_emplace(id.get<std::int64_t>(), piece, TokenKind::normal).second) return fail(Error::bad_input("two tokens have one id").at_key("/model/vocab/" + piece));
+      if (!place(id.get<std::int64_t>(), piece, TokenKind::normal)) return fail(Error::bad_input("two tokens have one id").at_key("/model/vocab/" + piece));
     }
     std::vector<SpecialToken> specials, normalized;
-    for (const auto& added : json.value("added_tokens", Json::array())) {
+    for (const auto& added : added_tokens) {
       if (!added.is_object() || !added.contains("id") || !added["id"].is_number_integer() || added["id"].get<std::int64_t>() < 0 || !added.contains("content") || !added["content"].is_string()) {
         return fail(Error::bad_input("an added token needs \"id\" and \"content\"").at_key("/added_tokens"));
       }
       const bool special = added.value("special", false);
-      const auto content = added["content"].get<std::string>();
+      const auto& content = added["content"].get_ref<const std::string&>();
       if (added.value("single_word", false)) return fail(Error::unsupported("the added token \"" + content + "\" is a single word, which is not supported").at_key("/added_tokens"));
-      by_id[added["id"].get<std::int64_t>()] = {content, special ? TokenKind::control : TokenKind::user_defined};
+      place(added["id"].get<std::int64_t>(), content, special ? TokenKind::control : TokenKind::user_defined);
       const SpecialToken token{static_cast<TokenId>(added["id"].get<std::int64_t>()), content, special, added.value("lstrip", false), added.value("rstrip", false)};
       // A marker that is sought in the normalised text is normalised itself.
       if (added.value("normalized", !special) && !normalizer_.empty()) {
@@ -226,17 +243,15 @@ class HubTokenizer final : public TokenizerBase {
         specials.push_back(token);
       }
     }
-    if (by_id.empty() || by_id.rbegin()->first >= (std::int64_t{1} << 22)) return fail(Error::bad_input("the vocabulary is empty, or its ids are too large").at_key("/model/vocab"));
-    const auto size = static_cast<std::size_t>(by_id.rbegin()->first) + 1;
+    if (last < 0 || last >= (std::int64_t{1} << 22)) return fail(Error::bad_input("the vocabulary is empty, or its ids are too large").at_key("/model/vocab"));
     std::size_t bytes = 0;
-    for (const auto& [id, entry] : by_id) bytes += entry.first.size();
-    vocabulary_.reserve(size, bytes);
-    std::int64_t next = 0;
-    for (const auto& [id, entry] : by_id) {
-      if (id != next) return fail(Error::bad_input("no token has the id " + std::to_string(next)).at_key("/model/vocab"));
-      vocabulary_.add(entry.first, entry.second, 0);
-      ++next;
+    for (std::size_t id = 0; id <= static_cast<std::size_t>(last); ++id) {
+      if (id >= by_id.size() || !by_id[id].there) return fail(Error::bad_input("no token has the id " + std::to_string(id)).at_key("/model/vocab"));
+      bytes += by_id[id].piece.size();
     }
+    by_id.resize(static_cast<std::size_t>(last) + 1);
+    vocabulary_.reserve(by_id.size(), bytes);
+    for (const Entry& entry : by_id) vocabulary_.add(entry.piece, entry.kind, 0);
     specials_ = SpecialTokens(std::move(specials), SpecialTokens::Order::leftmost_longest);
     normalized_specials_ = SpecialTokens(std::move(normalized), SpecialTokens::Order::leftmost_longest);
     return {};

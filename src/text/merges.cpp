@@ -1,7 +1,11 @@
 #include "merges.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <queue>
 #include <string>
+
+#include "byte_hash.hpp"
 
 namespace corvid {
 namespace {
@@ -22,7 +26,7 @@ Result<Merges> Merges::make(const Vocabulary& vocabulary, const std::vector<std:
     const auto next = static_cast<std::int32_t>(vocabulary.size()) + static_cast<std::int32_t>(out.extra_.size());
     return out.extra_.try_emplace(std::string(piece), next).first->second;
   };
-  out.merges_.reserve(merges.size());
+  out.slots_.resize(std::bit_ceil(merges.size() + merges.size() / 4 + 1));
   std::string joined;
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const auto space = merges[i].find(' ', 1);
@@ -34,8 +38,9 @@ Result<Merges> Merges::make(const Vocabulary& vocabulary, const std::vector<std:
     joined += right;
     const auto key = pair_key(intern(left), intern(right));
     const Merge merge{static_cast<std::uint32_t>(i), intern(joined)};
-    if (last_wins) out.merges_[key] = merge;
-    else out.merges_.try_emplace(key, merge);
+    Slot& at = out.slot(key);
+    if (at.merge.merged >= 0 && !last_wins) continue;
+    at = {key, merge};
   }
   return out;
 }
@@ -51,26 +56,44 @@ void Merges::apply(std::vector<Symbol>& symbols) const {
   else apply_long(symbols);
 }
 
+Merges::Slot& Merges::slot(std::uint64_t key) noexcept {
+  const std::size_t last = slots_.size() - 1;
+  std::size_t at = static_cast<std::size_t>(mix_bits(key)) & last;
+  while (slots_[at].merge.merged >= 0 && slots_[at].key != key) at = (at + 1) & last;
+  return slots_[at];
+}
+
 const Merges::Merge* Merges::find(std::int32_t left, std::int32_t right) const noexcept {
-  const auto found = merges_.find(pair_key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
+  if (slots_.empty()) return nullptr;
+  const std::uint64_t key = pair_key(left, right);
+  const std::size_t last = slots_.size() - 1;
+  for (std::size_t at = static_cast<std::size_t>(mix_bits(key)) & last;; at = (at + 1) & last) {
+    const Slot& found = slots_[at];
+    if (found.merge.merged < 0) return nullptr;
+    if (found.key == key) return &found.merge;
+  }
 }
 
 void Merges::apply_short(std::vector<Symbol>& symbols) const {
+  // What each symbol becomes with the one after it; a merge changes two of them.
+  Merge joins[kShortWord];
+  const auto look = [&](std::size_t i) {
+    const Merge* merge = find(symbols[i].id, symbols[i + 1].id);
+    joins[i] = merge ? *merge : Merge{0, -1};
+  };
+  for (std::size_t i = 0; i + 1 < symbols.size(); ++i) look(i);
   while (symbols.size() > 1) {
-    const Merge* best = nullptr;
-    std::size_t where = 0;
+    std::size_t where = symbols.size();
     for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
-      const Merge* merge = find(symbols[i].id, symbols[i + 1].id);
-      if (merge && (!best || merge->rank < best->rank)) {
-        best = merge;
-        where = i;
-      }
+      if (joins[i].merged >= 0 && (where == symbols.size() || joins[i].rank < joins[where].rank)) where = i;
     }
-    if (!best) return;
-    symbols[where].id = best->merged;
+    if (where == symbols.size()) return;
+    symbols[where].id = joins[where].merged;
     symbols[where].end = symbols[where + 1].end;
     symbols.erase(symbols.begin() + static_cast<std::ptrdiff_t>(where) + 1);
+    std::copy(joins + where + 1, joins + symbols.size(), joins + where);
+    if (where > 0) look(where - 1);
+    if (where + 1 < symbols.size()) look(where);
   }
 }
 

@@ -37,7 +37,12 @@ class Merges {
   void apply_short(std::vector<Symbol>& symbols) const;
   void apply_long(std::vector<Symbol>& symbols) const;
 
-  std::unordered_map<std::uint64_t, Merge> merges_;
+  struct Slot {
+    std::uint64_t key = 0;
+    Merge merge{0, -1};  // merged < 0: empty
+  };
+  Slot& slot(std::uint64_t key) noexcept;
+  std::vector<Slot> slots_;                              // open addressing, a power of two
   std::unordered_map<std::string, std::int32_t> extra_;  // pieces that have no token
 };
 

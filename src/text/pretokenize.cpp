@@ -1,6 +1,9 @@
 #include "pretokenize.hpp"
 
+#include <array>
+
 #include "corvid/text/unicode.hpp"
+#include "lenient_utf8.hpp"
 
 namespace corvid {
 namespace {
@@ -14,96 +17,145 @@ Class class_of(char32_t c) {
   return Class::other;
 }
 
-// One text with its classes and a cursor; each family below is a list of attempts in the order of its expression's alternatives.
+// Most characters are ASCII: their classes without a call.
+constexpr std::array<Class, 128> kAscii = [] {
+  std::array<Class, 128> table{};
+  for (std::size_t c = 0; c < table.size(); ++c) {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) table[c] = Class::letter;
+    else if (c >= '0' && c <= '9') table[c] = Class::number;
+    else if (c == ' ' || (c >= '\t' && c <= '\r')) table[c] = Class::space;
+    else table[c] = Class::other;
+  }
+  return table;
+}();
+
+// A stretch of a text and a cursor; each family below is a list of attempts in the order of its expression's alternatives.
 class Splitter {
  public:
-  Splitter(const std::vector<char32_t>& text, std::size_t begin, std::size_t end, std::vector<std::uint32_t>& out)
-      : text_(text), at_(begin), end_(end), out_(out) {}
+  Splitter(std::string_view text, std::size_t begin, std::size_t end, std::vector<std::uint32_t>& out)
+      : text_(text.substr(0, end)), at_(begin), end_(end), out_(out) {}
 
   void gpt2() {
     while (at_ < end_) {
-      if (contraction(false)) continue;
-      const std::size_t start = at_ + (at(0) == ' ' ? 1 : 0);
-      const Class next = class_at(start - at_);
-      if (next == Class::letter || next == Class::number || next == Class::other) {
-        take(run(start - at_, next));
-        continue;
-      }
-      white_space(false);
+      if (text_[at_] == '\'' && contraction(false)) continue;
+      const std::size_t start = at_ + (text_[at_] == ' ' ? 1 : 0);
+      const Class next = class_at(start).kind;
+      if (next == Class::letter || next == Class::number || next == Class::other) take(run(start, next));
+      else white_space(false);
     }
   }
 
   void llama3(std::size_t digits) {
     while (at_ < end_) {
-      if (contraction(true)) continue;
-      const Class first = class_at(0);
-      const bool line_end = at(0) == '\r' || at(0) == '\n';
-      if (!line_end && first != Class::number && (first == Class::letter || class_at(1) == Class::letter)) {
-        take(run(1, Class::letter));
+      const char head = text_[at_];
+      if (head == '\'' && contraction(true)) continue;
+      const auto [first, size] = class_at(at_);
+      const bool line_end = head == '\r' || head == '\n';
+      if (!line_end && first != Class::number && (first == Class::letter || class_at(at_ + size).kind == Class::letter)) {
+        take(run(at_ + size, Class::letter));
         continue;
       }
       if (first == Class::number) {
-        std::size_t n = 1;
-        while (n < digits && class_at(n) == Class::number) ++n;
-        take(n);
+        std::size_t stop = at_ + size;
+        for (std::size_t n = 1; n < digits; ++n) {
+          const auto next = class_at(stop);
+          if (next.kind != Class::number) break;
+          stop += next.size;
+        }
+        take(stop);
         continue;
       }
-      const std::size_t skip = at(0) == ' ' ? 1 : 0;
-      if (class_at(skip) == Class::other) {
-        std::size_t n = run(skip, Class::other);
-        while (at(n) == '\r' || at(n) == '\n') ++n;
-        take(n);
+      const std::size_t start = at_ + (head == ' ' ? 1 : 0);
+      if (class_at(start).kind == Class::other) {
+        std::size_t stop = run(start, Class::other);
+        while (stop < end_ && (text_[stop] == '\r' || text_[stop] == '\n')) ++stop;
+        take(stop);
         continue;
       }
       white_space(true);
     }
   }
 
- private:
-  static constexpr char32_t kEnd = 0xFFFFFFFF;
-
-  char32_t at(std::size_t i) const { return at_ + i < end_ ? text_[at_ + i] : kEnd; }
-  Class class_at(std::size_t i) const { return at_ + i < end_ ? class_of(text_[at_ + i]) : Class::end; }
-  // Length from the cursor to the end of the run of one class that begins at `from`.
-  std::size_t run(std::size_t from, Class wanted) const {
-    while (class_at(from) == wanted) ++from;
-    return from;
+  // Each number alone; what lies between is split by itself, so white space before a number is at an end.
+  static void smollm(std::string_view text, std::vector<std::uint32_t>& out) {
+    const Splitter all(text, 0, text.size(), out);
+    std::size_t begin = 0, at = 0;
+    while (true) {
+      const auto here = all.class_at(at);
+      if (here.kind != Class::number && here.kind != Class::end) {
+        at += here.size;
+        continue;
+      }
+      if (at > begin) Splitter(text, begin, at, out).gpt2();
+      if (here.kind == Class::end) return;
+      out.push_back(static_cast<std::uint32_t>(here.size));
+      begin = at += here.size;
+    }
   }
-  void take(std::size_t n) {
-    out_.push_back(static_cast<std::uint32_t>(n));
-    at_ += n;
+
+ private:
+  struct Seen {
+    Class kind;
+    std::size_t size;  // bytes
+  };
+
+  Seen class_at(std::size_t at) const {
+    if (at >= end_) return {Class::end, 0};
+    const auto byte = static_cast<unsigned char>(text_[at]);
+    if (byte < 0x80) return {kAscii[byte], 1};
+    std::size_t next = at;
+    const char32_t c = next_lenient_code_point(text_, next);
+    return {class_of(c), next - at};
+  }
+  // Where the run of one class that begins at `at` ends.
+  std::size_t run(std::size_t at, Class wanted) const {
+    while (true) {
+      while (at < end_ && static_cast<unsigned char>(text_[at]) < 0x80) {
+        if (kAscii[static_cast<unsigned char>(text_[at])] != wanted) return at;
+        ++at;
+      }
+      const Seen seen = class_at(at);
+      if (seen.kind != wanted) return at;
+      at += seen.size;
+    }
+  }
+  void take(std::size_t stop) {
+    out_.push_back(static_cast<std::uint32_t>(stop - at_));
+    at_ = stop;
   }
   bool contraction(bool any_case) {
-    if (at(0) != '\'') return false;
-    const auto fold = [any_case](char32_t c) -> char32_t {
-      if (any_case && c >= 'A' && c <= 'Z') return c + 32;
-      if (any_case && c == 0x17F) return static_cast<char32_t>('s');  // the long s folds to s
-      return c;
+    const auto letter = [&](std::size_t at) {
+      const char c = at < end_ ? text_[at] : '\0';
+      return any_case && c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
     };
-    const char32_t a = fold(at(1));
-    if (a == 's' || a == 't' || a == 'm' || a == 'd') {
-      take(2);
+    if (any_case && text_.substr(at_ + 1, 2) == "\u017F") {  // the long s folds to s
+      take(at_ + 3);
       return true;
     }
-    const char32_t b = fold(at(2));
+    const char a = letter(at_ + 1), b = letter(at_ + 2);
+    if (a == 's' || a == 't' || a == 'm' || a == 'd') {
+      take(at_ + 2);
+      return true;
+    }
     if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) {
-      take(3);
+      take(at_ + 3);
       return true;
     }
     return false;
   }
   // \s*[\r\n]+ where line ends count, else \s+(?!\S), else \s+.
   void white_space(bool line_ends) {
-    const std::size_t n = run(0, Class::space);
-    if (line_ends) {
-      for (std::size_t last = n; last > 0; --last) {
-        if (at(last - 1) == '\r' || at(last - 1) == '\n') return take(last);
-      }
+    std::size_t stop = at_, last = at_, after_line = at_;
+    for (Seen seen = class_at(stop); seen.kind == Class::space; seen = class_at(stop)) {
+      last = stop;
+      stop += seen.size;
+      if (text_[last] == '\r' || text_[last] == '\n') after_line = stop;
     }
-    take(n > 1 && at(n) != kEnd ? n - 1 : n);
+    if (line_ends && after_line > at_) return take(after_line);
+    take(last > at_ && stop < end_ ? last : stop);
   }
 
-  const std::vector<char32_t>& text_;
+  std::string_view text_;
   std::size_t at_, end_;
   std::vector<std::uint32_t>& out_;
 };
@@ -128,26 +180,14 @@ std::string_view to_string(PreTokenizer kind) noexcept {
   return "gpt-2";
 }
 
-std::vector<std::uint32_t> pre_tokenize(PreTokenizer kind, const std::vector<char32_t>& text) {
-  std::vector<std::uint32_t> words;
-  words.reserve(text.size() / 4 + 1);
+void pre_tokenize(PreTokenizer kind, std::string_view text, std::vector<std::uint32_t>& lengths) {
+  lengths.clear();
   switch (kind) {
-    case PreTokenizer::gpt2: Splitter(text, 0, text.size(), words).gpt2(); break;
-    case PreTokenizer::smollm: {
-      // Each number first stands alone; what lies between is split by itself, so white space before a number is at an end.
-      std::size_t begin = 0;
-      for (std::size_t i = 0; i <= text.size(); ++i) {
-        if (i < text.size() && !unicode::is_number(text[i])) continue;
-        if (i > begin) Splitter(text, begin, i, words).gpt2();
-        if (i < text.size()) words.push_back(1);
-        begin = i + 1;
-      }
-      break;
-    }
-    case PreTokenizer::llama3: Splitter(text, 0, text.size(), words).llama3(3); break;
-    case PreTokenizer::qwen2: Splitter(text, 0, text.size(), words).llama3(1); break;
+    case PreTokenizer::gpt2: Splitter(text, 0, text.size(), lengths).gpt2(); break;
+    case PreTokenizer::smollm: Splitter::smollm(text, lengths); break;
+    case PreTokenizer::llama3: Splitter(text, 0, text.size(), lengths).llama3(3); break;
+    case PreTokenizer::qwen2: Splitter(text, 0, text.size(), lengths).llama3(1); break;
   }
-  return words;
 }
 
 }  // namespace corvid

@@ -19,7 +19,7 @@ enum class PreTokenizer : std::uint8_t {
 std::optional<PreTokenizer> pre_tokenizer_from_gguf(std::string_view name);
 std::string_view to_string(PreTokenizer kind) noexcept;
 
-/// The length in code points of each word, in order; they add up to text.size().
-std::vector<std::uint32_t> pre_tokenize(PreTokenizer kind, const std::vector<char32_t>& text);
+/// The length in bytes of each word, in order; they add up to text.size(). Characters are read as next_lenient_code_point() reads them.
+void pre_tokenize(PreTokenizer kind, std::string_view text, std::vector<std::uint32_t>& lengths);
 
 }  // namespace corvid

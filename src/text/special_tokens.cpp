@@ -17,7 +17,11 @@ bool touches(std::span<const TextRange> ranges, std::size_t begin, std::size_t e
 SpecialTokens::SpecialTokens(std::vector<SpecialToken> tokens, Order order) : tokens_(std::move(tokens)), order_(order) {
   std::erase_if(tokens_, [](const SpecialToken& t) { return t.text.empty(); });
   std::stable_sort(tokens_.begin(), tokens_.end(), [](const auto& a, const auto& b) { return a.text.size() > b.text.size(); });
-  for (std::size_t i = 0; i < tokens_.size(); ++i) by_first_[static_cast<unsigned char>(tokens_[i].text[0])].push_back(i);
+  for (std::size_t i = 0; i < tokens_.size(); ++i) {
+    const auto first = static_cast<unsigned char>(tokens_[i].text[0]);
+    by_first_[first].push_back({i, static_cast<std::uint32_t>(tokens_[i].text.size()), tokens_[i].text.size() > 1 ? tokens_[i].text[1] : '\0'});
+    plain_[first] = plain_[first] || !tokens_[i].control;
+  }
 }
 
 std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_control, std::span<const TextRange> literal) const {
@@ -25,12 +29,14 @@ std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_con
   // Which markers occur at all: a vocabulary may have thousands, a text has few.
   std::vector<std::pair<std::size_t, std::size_t>> found;  // position, index
   for (std::size_t at = 0; at < text.size(); ++at) {
-    const auto bucket = by_first_.find(static_cast<unsigned char>(text[at]));
-    if (bucket == by_first_.end()) continue;
-    for (const std::size_t i : bucket->second) {
+    const auto first = static_cast<unsigned char>(text[at]);
+    if (!parse_control && !plain_[first]) continue;
+    for (const Start& start : by_first_[first]) {
+      if (start.size > text.size() - at || (start.size > 1 && text[at + 1] != start.second)) continue;
+      const std::size_t i = start.index;
       if (tokens_[i].control && !parse_control) continue;
-      if (text.substr(at, tokens_[i].text.size()) != tokens_[i].text) continue;
-      if (tokens_[i].control && touches(literal, at, at + tokens_[i].text.size())) continue;
+      if (text.substr(at, start.size) != tokens_[i].text) continue;
+      if (tokens_[i].control && touches(literal, at, at + start.size)) continue;
       found.emplace_back(at, i);
     }
   }

@@ -1,11 +1,11 @@
 // Finds markers of special tokens in a text and splits it around them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "corvid/text/tokenizer.hpp"
@@ -40,7 +40,13 @@ class SpecialTokens {
 
  private:
   std::vector<SpecialToken> tokens_;                              // longest first, then by id
-  std::unordered_map<unsigned char, std::vector<std::size_t>> by_first_;  // indices, in the order of tokens_
+  struct Start {
+    std::size_t index;
+    std::uint32_t size;
+    char second;  // many markers are runs of one character: most places are ruled out by it
+  };
+  std::array<std::vector<Start>, 256> by_first_;        // by the marker's first byte, in the order of tokens_
+  std::array<bool, 256> plain_{};                       // whether any of them matches without parsing
   Order order_ = Order::longest_marker_first;
 };
 

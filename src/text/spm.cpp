@@ -6,10 +6,15 @@
 #include <queue>
 #include <string>
 
+#include "corvid/text/unicode.hpp"
+
 namespace corvid {
 namespace {
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";
+
+// Escaped stretches up to this many bytes are merged by scanning for the best pair, longer ones with a heap.
+constexpr std::size_t kShort = 64;
 
 // Characters go by their first byte alone, so that bytes which are not UTF-8 split as in the peers.
 std::size_t length_by_lead(char lead) {
@@ -46,15 +51,22 @@ Result<SpmModel> SpmModel::make(const Vocabulary& vocabulary) {
     if (!id) return fail(Error::bad_input(std::string("the vocabulary has no token for the byte ") + name).at_key("tokenizer.ggml.tokens"));
     model.byte_tokens_[static_cast<std::size_t>(b)] = *id;
   }
+  for (TokenId id = 0; id < vocabulary.size(); ++id) {
+    const auto piece = vocabulary.piece(id);
+    for (auto at = piece.find(kSpace, 1); at < piece.size(); at = piece.find(kSpace, at + 1)) {
+      if (at < kSpace.size() || piece.substr(at - kSpace.size(), kSpace.size()) != kSpace) model.before_space_[static_cast<unsigned char>(piece[at - 1])] = true;
+    }
+  }
   return model;
 }
 
-void SpmModel::encode(const Vocabulary& vocabulary, std::string_view text, std::size_t base, bool space_prefix,
-                      std::vector<TokenSpan>& out) const {
+void SpmModel::encode_stretch(const Vocabulary& vocabulary, std::string_view text, std::size_t base, bool space_prefix, EncodeScratch& scratch,
+                              std::vector<TokenSpan>& out) const {
   // The escaped text, and for each of its bytes the byte of `text` it came from; a prefix comes from the first.
-  std::string escaped;
-  std::vector<std::uint32_t> from;
-  escaped.reserve(text.size() * 2);
+  std::string& escaped = scratch.text;
+  std::vector<std::uint32_t>& from = scratch.from;
+  escaped.clear();
+  from.clear();
   if (space_prefix) {
     escaped += kSpace;
     from.insert(from.end(), kSpace.size(), 0);
@@ -69,6 +81,44 @@ void SpmModel::encode(const Vocabulary& vocabulary, std::string_view text, std::
     }
   }
   from.push_back(static_cast<std::uint32_t>(text.size()));
+
+  const auto emit = [&](TokenId id, std::size_t begin, std::size_t size) {
+    out.push_back({id, static_cast<std::uint32_t>(base) + from[begin], static_cast<std::uint32_t>(base) + from[begin + size]});
+  };
+  const auto emit_symbol = [&](std::size_t begin, std::size_t size) {
+    if (const auto id = vocabulary.find(std::string_view(escaped).substr(begin, size))) return emit(*id, begin, size);
+    // Only single characters are left without a token: a merged text always has one.
+    for (std::size_t b = 0; b < size; ++b) emit(byte_tokens_[static_cast<unsigned char>(escaped[begin + b])], begin + b, 1);
+  };
+  if (escaped.size() <= kShort) {
+    // Where each symbol begins, and the score of its union with the next where that is a token; a merge changes two of them.
+    std::size_t begins[kShort + 1], n = 0;
+    float scores[kShort];
+    bool joins[kShort];
+    for (std::size_t at = 0; at < escaped.size(); at += std::min(length_by_lead(escaped[at]), escaped.size() - at)) begins[n++] = at;
+    begins[n] = escaped.size();
+    const auto look = [&](std::size_t i) {
+      const auto id = vocabulary.find(std::string_view(escaped).substr(begins[i], begins[i + 2] - begins[i]));
+      joins[i] = id.has_value();
+      scores[i] = id ? vocabulary.score(*id) : 0;
+    };
+    for (std::size_t i = 0; i + 1 < n; ++i) look(i);
+    while (true) {
+      std::size_t best = n;
+      for (std::size_t i = 0; i + 1 < n; ++i) {
+        if (joins[i] && (best == n || scores[i] > scores[best])) best = i;
+      }
+      if (best == n) break;
+      std::copy(begins + best + 2, begins + n + 1, begins + best + 1);
+      std::copy(scores + best + 1, scores + n, scores + best);
+      std::copy(joins + best + 1, joins + n, joins + best);
+      --n;
+      if (best > 0) look(best - 1);
+      if (best + 1 < n) look(best);
+    }
+    for (std::size_t i = 0; i < n; ++i) emit_symbol(begins[i], begins[i + 1] - begins[i]);
+    return;
+  }
 
   std::vector<Symbol> symbols;
   for (std::size_t at = 0; at < escaped.size();) {
@@ -103,17 +153,28 @@ void SpmModel::encode(const Vocabulary& vocabulary, std::string_view text, std::
     consider(c.left, left.next);
   }
 
-  const auto emit = [&](TokenId id, std::size_t begin, std::size_t size) {
-    out.push_back({id, static_cast<std::uint32_t>(base) + from[begin], static_cast<std::uint32_t>(base) + from[begin + size]});
-  };
-  for (std::int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbol(i).next) {
-    const Symbol& s = symbol(i);
-    if (const auto id = vocabulary.find(view(s.begin, s.size))) {
-      emit(*id, s.begin, s.size);
-      continue;
+  for (std::int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbol(i).next) emit_symbol(symbol(i).begin, symbol(i).size);
+}
+
+void SpmModel::encode(const Vocabulary& vocabulary, std::string_view text, std::size_t base, bool space_prefix, std::vector<TokenSpan>& out) const {
+  const ScratchPool::Lease scratch(*scratch_);
+  // A lead byte takes what follows it for its own: where bytes are not UTF-8 a space may be within a character.
+  if (unicode::find_invalid_utf8(text)) return encode_stretch(vocabulary, text, base, space_prefix, *scratch, out);
+  out.reserve(out.size() + text.size() / 4 + 1);
+  const auto space_at = [&](std::size_t at) -> std::size_t { return text[at] == ' ' ? 1 : text.substr(at, kSpace.size()) == kSpace ? kSpace.size() : 0; };
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at;
+    while (end < text.size()) {  // the spaces in front
+      const std::size_t size = space_at(end);
+      if (size == 0) break;
+      end += size;
     }
-    // Only single characters are left without a token: a merged text always has one.
-    for (std::size_t b = 0; b < s.size; ++b) emit(byte_tokens_[static_cast<unsigned char>(escaped[s.begin + b])], s.begin + b, 1);
+    while (end < text.size() && (space_at(end) == 0 || before_space_[static_cast<unsigned char>(text[end - 1])])) ++end;
+    const bool prefix = space_prefix && at == 0;
+    const std::size_t size = end - at;
+    if (prefix) encode_stretch(vocabulary, text.substr(at, size), base + at, true, *scratch, out);
+    else scratch->cache.through(text, at, size, base + at, out, [&](std::string_view word) { encode_stretch(vocabulary, word, base + at, false, *scratch, out); });
+    at = end;
   }
 }
 

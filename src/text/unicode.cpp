@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
 
@@ -68,6 +69,11 @@ std::optional<std::size_t> find_invalid_utf8(std::string_view text) noexcept {
   for (std::size_t at = 0; at < text.size();) {
     if (static_cast<unsigned char>(text[at]) < 0x80) {
       ++at;
+      std::uint64_t eight;
+      for (; at + 8 <= text.size(); at += 8) {  // most texts are mostly ASCII
+        std::memcpy(&eight, text.data() + at, 8);
+        if (eight & 0x8080808080808080ull) break;
+      }
       continue;
     }
     const auto d = decode(text, at);

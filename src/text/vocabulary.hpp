@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "corvid/base/result.hpp"
@@ -36,7 +35,12 @@ class Vocabulary {
   std::vector<std::string_view> pieces_;
   std::vector<TokenKind> kinds_;
   std::vector<float> scores_;
-  std::unordered_map<std::string_view, TokenId> ids_;  // of equal pieces the last wins
+  struct Slot {
+    std::uint32_t tag = 0;  // upper half of the piece's hash
+    TokenId id = -1;
+  };
+  void grow(std::size_t tokens);
+  std::vector<Slot> slots_;  // open addressing; of equal pieces the last wins
   std::size_t longest_ = 0;
 };
 

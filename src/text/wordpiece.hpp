@@ -1,12 +1,14 @@
 // WordPiece (Wu et al. 2016) with BERT's normalisation and word splitting.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "bert_unicode.hpp"
 #include "vocabulary.hpp"
+#include "word_cache.hpp"
 
 namespace corvid {
 
@@ -21,16 +23,20 @@ struct BertNormalizer {
   BertTables tables = BertTables::current;
 };
 
-/// Normalises, splits at white space, and puts each punctuation character by itself.
-std::vector<SourcedWord> bert_words(std::string_view text, const BertNormalizer& normalizer);
-
-struct WordPieceModel {
+class WordPieceModel {
+ public:
   TokenId unknown = 0;
   std::string continuation = "##";         ///< before pieces inside a word; empty with `word_start`
   std::string word_start;                  ///< before pieces at a word's start (GGUF files)
   std::size_t max_characters = 100;        ///< longer words are unknown; 0 = no limit
 
-  void encode(const Vocabulary& vocabulary, const SourcedWord& word, std::size_t base, std::vector<TokenSpan>& out) const;
+  /// Appends the tokens of a text: normalised, split at white space, each punctuation character by itself. `vocabulary` and `normalizer`
+  /// are the same in every call.
+  void encode(const Vocabulary& vocabulary, const BertNormalizer& normalizer, std::string_view text, std::size_t base, std::vector<TokenSpan>& out) const;
+
+ private:
+  void encode_word(const Vocabulary& vocabulary, const SourcedWord& word, std::size_t base, std::string& candidate, std::vector<TokenSpan>& out) const;
+  std::unique_ptr<ScratchPool> scratch_ = std::make_unique<ScratchPool>();
 };
 
 }  // namespace corvid

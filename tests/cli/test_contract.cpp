@@ -136,6 +136,39 @@ TEST_CASE("contract: bench llm") {
   CHECK(out["decode_tok_s"].get<double>() > 0);
   CHECK(out["prompt_tokens"] == 512);
   CHECK(out["generated_tokens"] == 128);
+  CHECK(out["share_of_read"].get<double>() > 0);
+  CHECK(out["limits"]["read_gb_s"].get<double>() > 0);
+}
+
+TEST_CASE("contract: bench index and bench tokenize") {
+  TempDir dir;
+  const Keys limits{"read_gb_s", "f32_gflop_s", "bf16_gflop_s", "int8_gop_s"};
+  for (const char* storage : {"f32", "f16"}) {
+    for (const char* batch : {"1", "32"}) {
+      const auto out = json_of(run(dir, {"bench", "index", "--vectors", "2000", "--dims", "48", "--batch", batch, "--storage", storage, "--threads", "2", "--json"}));
+      CHECK(out["queries_s"].get<double>() > 0);
+      CHECK(out["recall"].get<double>() > 0.99);
+      CHECK(out["scan_bytes"] == 2000 * 48 * (storage == std::string("f16") ? 2 : 4));
+      CHECK(keys(out["limits"]) == limits);
+      CHECK(out["limits"]["read_gb_s"].get<double>() > 0);
+      CHECK(out.contains("share_of_read"));
+    }
+  }
+  CHECK(run(dir, {"bench", "index", "--storage", "q8_0"}).code == 2);
+  CHECK(run(dir, {"bench", "tokenize"}).code == 2);
+  CHECK(run(dir, {"bench", "everything"}).code == 2);
+  if (!models_are_here()) return;
+  write_file(dir / "t.txt", "The capital of France is Paris.\n");
+  const auto out = json_of(run(dir, {"bench", "tokenize", "--model", kModel, "--file", "t.txt", "--json"}));
+  CHECK(out["tokens"] == json_of(run(dir, {"tokenize", "--model", kModel, "--json"}, "The capital of France is Paris.\n")).size());
+  CHECK(out["bytes"] == 32);
+  CHECK(out["mb_s"].get<double>() > 0);
+  CHECK(out["load_ms"].get<double>() > 0);
+  CHECK(keys(out["limits"]) == limits);
+  CHECK(run(dir, {"bench", "tokenize", "--model", kModel, "--file", "absent.txt"}).code == 4);
+  const auto embed = json_of(run(dir, {"bench", "embed", "--model", kEmbedder, "--texts", "2", "--prompt-tokens", "8", "--runs", "3", "--json"}));
+  CHECK(embed["gop_s"].get<double>() > 0);
+  CHECK(keys(embed["limits"]) == limits);
 }
 
 TEST_CASE("contract: embed") {

@@ -444,6 +444,51 @@ TEST_CASE("scan_top_k returns the exact best allowed rows with ties by lower row
   });
 }
 
+TEST_CASE("scan_top_k: neither the batch, nor its screen, nor the threads change a result") {
+  Machine m;
+  for (const std::int64_t d : {1, 3, 40, 129, 384}) {
+    const std::int64_t rows = 700, queries = 41, k = 7;
+    auto v = m.floats(rows * d), q = m.floats(queries * d);
+    for (std::int64_t i = 0; i < d; ++i) v[static_cast<std::size_t>(600 * d + i)] = v[static_cast<std::size_t>(5 * d + i)];  // a tie
+    std::fill_n(v.begin() + 9 * d, d, 0.0f);
+    std::fill_n(v.begin() + 10 * d, d, 1e-38f);                                   // too small to be coded
+    for (std::int64_t r = 100; r < 120; ++r) v[static_cast<std::size_t>(r * d)] = 1000;  // codes of the other elements are zero
+    for (std::int64_t i = 0; i < d; ++i) v[static_cast<std::size_t>(130 * d + i)] *= 1e-4f;
+    std::fill_n(q.begin() + 3 * d, d, 0.0f);
+    std::vector<std::uint16_t> halves(v.size());
+    std::transform(v.begin(), v.end(), halves.begin(), float_to_half);
+    std::vector<std::int64_t> bits(11);
+    for (auto& word : bits) word = static_cast<std::int64_t>((std::uint64_t{m.random()} << 32) | m.random());
+    at_each_level([&] {
+      for (const bool half : {false, true}) {
+        for (const bool filtered : {false, true}) {
+          const ConstTensorView vectors = half ? ConstTensorView(halves.data(), DType::f16, {rows, d}) : ConstTensorView(v.data(), DType::f32, {rows, d});
+          const ConstTensorView allowed = filtered ? ConstTensorView(bits.data(), DType::i64, {11}) : ConstTensorView{};
+          std::vector<std::int64_t> ids(queries * k), alone(queries * k), expected_ids(queries * k);
+          std::vector<float> scores(queries * k), alone_scores(queries * k), expected(queries * k);
+          const auto scan = [&](const OpContext& ctx, std::int64_t from, std::int64_t n, std::vector<std::int64_t>& to, std::vector<float>& to_scores) {
+            const ConstTensorView asked(q.data() + from * d, DType::f32, {n, d});
+            REQUIRE(ops::scan_top_k(ctx, asked, vectors, allowed, TensorView(to.data() + from * k, DType::i64, {n, k}), TensorView(to_scores.data() + from * k, DType::f32, {n, k})));
+          };
+          scan(m.context(Precision::fast), 0, queries, ids, scores);
+          for (std::int64_t i = 0; i < queries; ++i) scan(m.context(Precision::fast, OpPath::optimised, false), i, 1, alone, alone_scores);
+          CHECK(ids == alone);
+          CHECK(std::memcmp(scores.data(), alone_scores.data(), scores.size() * sizeof(float)) == 0);
+          scan(m.context(Precision::fast, OpPath::reference), 0, queries, expected_ids, expected);
+          std::size_t found = 0, in_all = 0;
+          for (std::size_t i = 0; i < scores.size(); ++i) {
+            const auto list = expected_ids.begin() + static_cast<std::ptrdiff_t>(i / k * k);
+            found += ids[i] < 0 || std::find(list, list + k, ids[i]) != list + k;
+            ++in_all;
+            CHECK((scores[i] == expected[i] || scores[i] == Approx(expected[i]).epsilon(1e-4).margin(1e-4)));
+          }
+          if (d > 3) CHECK(found >= in_all - 2 * static_cast<std::size_t>(k));  // the order among equals but for rounding, and of the zero query
+        }
+      }
+    });
+  }
+}
+
 TEST_CASE("weights are checked and budgeted") {
   Machine m;
   const OpContext ctx = m.context(Precision::fast);

@@ -144,6 +144,45 @@ TEST_CASE("exact vector index: brute force, batches, bitmaps from none to all, d
   }
 }
 
+TEST_CASE("exact vector index: f16 storage holds rounded vectors, and refuses what halves cannot hold", "[retrieval]") {
+  Runtime runtime(RuntimeOptions{.threads = 2});
+  OpContext ctx;
+  ctx.pool = &runtime.pool();
+  const std::uint32_t dimension = 48;
+  const std::size_t n = 500, queries = 20;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> rows(n * dimension), asked(queries * dimension);
+  for (auto& x : rows) x = normal(random);
+  for (auto& x : asked) x = normal(random);
+  std::vector<std::int64_t> ids(n);
+  for (std::size_t i = 0; i < n; ++i) ids[i] = static_cast<std::int64_t>(i);
+  const auto view = [&](const float* p, std::size_t count) { return ConstTensorView(p, DType::f32, {static_cast<std::int64_t>(count), static_cast<std::int64_t>(dimension)}); };
+  auto index = make_exact_index(runtime.memory(), dimension, DType::f16);
+  REQUIRE(index);
+  REQUIRE((*index)->add(ids, view(rows.data(), n)));
+  CHECK((*index)->vectors().dtype == DType::f16);
+  auto lists = (*index)->search(ctx, view(asked.data(), queries), 10);
+  REQUIRE(lists);
+  for (std::size_t q = 0; q < queries; ++q) {
+    std::vector<std::pair<double, std::int64_t>> plain;
+    for (std::size_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (std::uint32_t d = 0; d < dimension; ++d) sum += static_cast<double>(half_to_float(float_to_half(rows[i * dimension + d]))) * asked[q * dimension + d];
+      plain.push_back({-sum, ids[i]});
+    }
+    std::sort(plain.begin(), plain.end());
+    for (std::size_t r = 0; r < 10; ++r) {
+      CHECK((*lists)[q][r].id == plain[r].second);
+      CHECK((*lists)[q][r].score == Approx(-plain[r].first).margin(1e-4));
+    }
+  }
+  std::vector<float> large(dimension, 70000.0f);
+  const std::int64_t id = 1000;
+  CHECK((*index)->add(std::span(&id, 1), view(large.data(), 1)).error().code() == ErrorCode::invalid_argument);
+  CHECK(make_exact_index(runtime.memory(), dimension, DType::q8_0).error().code() == ErrorCode::unsupported);
+}
+
 TEST_CASE("lexical index: BM25 of a plain reference, stemming, OR, collections apart", "[retrieval]") {
   auto db = Database::open(":memory:", false, 0);
   REQUIRE(db);

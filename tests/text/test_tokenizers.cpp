@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "corvid/base/json.hpp"
 #include "corvid/text/tokenizer.hpp"
@@ -92,6 +94,51 @@ TEST_CASE("tokenizers: text comes back, and streams never split a code point", "
   CHECK((*tokenizer)->eos());
   CHECK_FALSE((*tokenizer)->end_of_generation().empty());
   CHECK((*tokenizer)->encode("a\xff" "b"));  // any bytes are taken
+}
+
+TEST_CASE("tokenizers: what was encoded before, and on other threads, changes nothing", "[text]") {
+  // Words of every length and of many tokens, more of them than are remembered; some of one stem, so that their sets collide.
+  std::vector<std::string> texts;
+  for (int i = 0; i < 400; ++i) {
+    std::string text;
+    for (int k = 0; k < 60; ++k) {
+      const int n = i * 60 + k;
+      text += k % 7 == 0 ? "  " : " ";
+      text += std::string(static_cast<std::size_t>(n % 41), static_cast<char>('a' + n % 26)) + std::to_string(n * 7919) + (k % 5 == 0 ? "\u00e9\u4f60=" : "s'll");
+      if (k % 11 == 0) text += "\n\n|" + std::string(static_cast<std::size_t>(n % 230), '-') + "|";
+    }
+    texts.push_back(std::move(text));
+  }
+  for (const char* file : {"SmolLM2-135M-Instruct-Q4_1.gguf", "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf", "gemma-3-270m-Q4_K_M.gguf", "all-MiniLM-L6-v2"}) {
+    const auto path = model(file);
+    if (!path) continue;
+    INFO(file);
+    const auto tokenizer = Tokenizer::open(*path);
+    REQUIRE(tokenizer);
+    const auto all = [&] {
+      std::vector<std::vector<TokenSpan>> out;
+      for (const auto& text : texts) out.push_back(*(*tokenizer)->encode_spans(text));
+      return out;
+    };
+    const auto same = [](const std::vector<std::vector<TokenSpan>>& a, const std::vector<std::vector<TokenSpan>>& b) {
+      return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+        return std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const TokenSpan& s, const TokenSpan& t) { return s.id == t.id && s.begin == t.begin && s.end == t.end; });
+      });
+    };
+    const auto first = all();
+    CHECK(same(all(), first));
+    std::vector<std::vector<std::vector<TokenSpan>>> beside(6);
+    std::vector<std::thread> threads;
+    for (auto& out : beside) threads.emplace_back([&] { out = all(); });
+    for (auto& thread : threads) thread.join();
+    for (const auto& out : beside) CHECK(same(out, first));
+    // A tokenizer that has seen nothing yet agrees, text by text.
+    for (std::size_t i = 0; i < texts.size(); i += 133) {
+      const auto fresh = Tokenizer::open(*path);
+      REQUIRE(fresh);
+      CHECK(same({*(*fresh)->encode_spans(texts[i])}, {first[i]}));
+    }
+  }
 }
 
 TEST_CASE("tokenizers: bad UTF-8 and unsupported kinds are typed errors", "[text]") {

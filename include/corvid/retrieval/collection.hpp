@@ -23,6 +23,7 @@
 #include "corvid/retrieval/document.hpp"
 #include "corvid/runtime/runtime.hpp"
 #include "corvid/storage/workspace.hpp"
+#include "corvid/tensor/dtype.hpp"
 
 namespace corvid {
 
@@ -81,6 +82,10 @@ struct CollectionInfo {
   std::int64_t created_at = 0, updated_at = 0;
 };
 
+struct CollectionOptions {
+  DType storage = DType::f32;              ///< of the vectors that a search holds in memory: f32, or f16 for half of that; files keep f32
+};
+
 /// Loads the embedder of a collection when first needed. The folder is the collection's own, or the one asked for.
 using EmbedderFactory = std::function<Result<std::shared_ptr<TextEmbedder>>(const std::filesystem::path& folder)>;
 
@@ -90,11 +95,12 @@ class Collection {
   virtual ~Collection() = default;
 
   /// Errors: not_found `no collection "default" in W`.
-  static Result<std::shared_ptr<Collection>> open(Runtime& runtime, std::shared_ptr<Workspace> workspace, std::string name, EmbedderFactory embedders);
+  static Result<std::shared_ptr<Collection>> open(Runtime& runtime, std::shared_ptr<Workspace> workspace, std::string name, EmbedderFactory embedders,
+                                                  const CollectionOptions& options = {});
   /// Creates it with this embedder; an existing one must have been made with the same (conflict naming both) — an empty folder takes
   /// the collection's own.
   static Result<std::shared_ptr<Collection>> open_or_create(Runtime& runtime, std::shared_ptr<Workspace> workspace, std::string name,
-                                                            EmbedderFactory embedders, const std::filesystem::path& embedder_folder);
+                                                            EmbedderFactory embedders, const std::filesystem::path& embedder_folder, const CollectionOptions& options = {});
   static Result<std::vector<CollectionInfo>> list(Workspace& workspace);
   static Status remove(Workspace& workspace, std::string_view name);
 

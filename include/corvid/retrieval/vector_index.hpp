@@ -28,7 +28,7 @@ class VectorIndex {
   virtual std::size_t rows() const noexcept = 0;                         ///< deleted ones included
   virtual std::span<const std::int64_t> ids() const noexcept = 0;        ///< [rows], in the order of add()
   virtual const RowBitmap& live() const noexcept = 0;                    ///< [rows], 0 = deleted
-  /// [rows, dimension], on the index's device, valid until the next add().
+  /// [rows, dimension] f32 or f16 as stored, on the index's device, valid until the next add().
   virtual ConstTensorView vectors() const noexcept = 0;
 
   /// Room for this many rows in all, in one allocation. Errors: out_of_memory (budget, tag "index"), limit_exceeded.
@@ -43,7 +43,8 @@ class VectorIndex {
                                                             const RowBitmap* allowed = nullptr) const = 0;
 };
 
-/// Every row is compared: recall 1.0 at any selectivity. One contiguous f32 slab in host memory.
-Result<std::unique_ptr<VectorIndex>> make_exact_index(MemoryBudget& budget, std::uint32_t dimension);
+/// Every row is compared: recall 1.0 at any selectivity. One contiguous slab in host memory, `storage` f32 or f16: halves take half the
+/// memory and time to read, and round each element to 11 bits (then add() refuses numbers beyond ±65504). Errors: invalid_argument, unsupported.
+Result<std::unique_ptr<VectorIndex>> make_exact_index(MemoryBudget& budget, std::uint32_t dimension, DType storage = DType::f32);
 
 }  // namespace corvid
