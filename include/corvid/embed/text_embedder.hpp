@@ -23,7 +23,7 @@ namespace corvid {
 struct EmbedderOptions {
   Device device{};
   Precision precision = Precision::fast;
-  std::uint32_t max_batch_tokens = 0;     ///< rows of one packed forward pass; 0 = 4,096 on the CPU, 16,384 on a device
+  std::uint32_t max_batch_tokens = 0;     ///< most rows of one packed forward pass; 0 = 4,096 on the CPU (256 where that keeps every thread busy), 16,384 on a device
   bool unit_vectors = true;               ///< scores are cosines then; false: of length 1 only where the model has a Normalize module
   ProgressSink progress;
 };
