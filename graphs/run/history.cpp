@@ -130,7 +130,7 @@ Status History::restore_body(const LoadedCheckpoint& loaded, Frontier& frontier)
     }
     auto problems = incompatibilities(then, graph_.shape, wanted);
     for (const auto& [join, seen] : body["joins"].items()) {
-      const auto same = [&](const Join& j) { return j.name == join; };
+      const auto same = [&name = join](const Join& j) { return j.name == name; };
       if (std::none_of(graph_.joins.begin(), graph_.joins.end(), same)) problems.push_back("the join \"" + join + "\", some of whose nodes have run, is gone");
     }
     if (!problems.empty()) {

@@ -32,7 +32,7 @@ std::vector<StoreImage> images_of(const std::vector<Seed>& seeds) {
 
 }  // namespace
 
-TEST_CASE("damaged checkpoints: rows, in memory", "[graphs]") {
+TEST_CASE("checkpoint mutations: rows", "[graphs]") {
   Runtime runtime;
   const auto seeds = make_seeds(runtime);
   const auto images = images_of(seeds);
@@ -44,7 +44,7 @@ TEST_CASE("damaged checkpoints: rows, in memory", "[graphs]") {
   });
 }
 
-TEST_CASE("damaged checkpoints: encrypted rows", "[graphs]") {
+TEST_CASE("checkpoint mutations: encrypted rows", "[graphs]") {
   Runtime runtime;
   const auto seeds = make_seeds(runtime);
   const auto key = test_key(1);
@@ -62,7 +62,7 @@ TEST_CASE("damaged checkpoints: encrypted rows", "[graphs]") {
   });
 }
 
-TEST_CASE("damaged checkpoints: exports", "[graphs]") {
+TEST_CASE("checkpoint mutations: exports", "[graphs]") {
   Runtime runtime;
   const auto seeds = make_seeds(runtime);
   std::vector<Bytes> exports;
@@ -93,7 +93,7 @@ TEST_CASE("damaged checkpoints: exports", "[graphs]") {
   });
 }
 
-TEST_CASE("damaged checkpoints: a workspace's rows and bytes", "[graphs]") {
+TEST_CASE("checkpoint mutations: workspace files", "[graphs]") {
   Runtime runtime;
   const auto seeds = make_seeds(runtime);
   // In memory where there is such a file system: what is tried here is not the disk.

@@ -167,6 +167,21 @@ TEST_CASE("damaged checkpoints: a Send's timeout is kept within what clocks can 
   CHECK(result->status == RunStatus::interrupted);
 }
 
+TEST_CASE("damaged checkpoints: a question that cannot be read is named") {
+  Runtime runtime;
+  const auto seeds = make_seeds(runtime);
+  const auto& seed = seed_of(seeds, "a subgraph's question");
+  for (const auto& bytes : {Bytes{std::byte{0xa1}, std::byte{0x01}, std::byte{0x01}}, Bytes{}, encode_json(Json{{"kind", 5}})}) {
+    auto image = seed.image;
+    image.open.back().body = bytes;
+    const auto graph = seed.graph(make_damaged_store(kThread, image));
+    const auto state = runtime.wait(graph->get_state(runtime, on_thread()));
+    REQUIRE_FALSE(state);
+    CHECK(state.error().code() == ErrorCode::bad_input);
+    CHECK(state.error().key() == image.open.back().id);
+  }
+}
+
 TEST_CASE("damaged checkpoints: union over a number is an error") {
   const auto reducer = *json_reducer("union");
   for (const Json& state : {Json(5), Json("text"), Json(true)}) {
@@ -205,6 +220,27 @@ TEST_CASE("damaged checkpoints: an export says where, and an index beyond 32 bit
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code() == ErrorCode::bad_input);
   CHECK(refused.error().offset() == offset + 9);
+}
+
+TEST_CASE("damaged checkpoints: tables that the list of migrations does not tell of are damage, and an audit entry has a place") {
+  SqliteFiles files;
+  const auto path = files / "w.db";
+  {
+    auto workspace = Workspace::open(path);
+    REQUIRE(workspace);
+    REQUIRE(open_sqlite_store(*workspace));
+    const auto forget = [](Database& db) { return db.execute("DELETE FROM corvid_migrations"); };
+    REQUIRE((*workspace)->write(forget));
+  }
+  auto workspace = Workspace::open(path);
+  REQUIRE(workspace);
+  const auto store = open_sqlite_store(*workspace);
+  REQUIRE_FALSE(store);
+  CHECK(store.error().code() == ErrorCode::bad_input);
+  CHECK(store.error().file() == path.string());
+  const auto log = verify_audit({AuditRecord{}});
+  REQUIRE_FALSE(log);
+  CHECK_FALSE(log.error().key().empty());
 }
 
 TEST_CASE("damaged checkpoints: a workspace whose tables lack a column is damaged, not a defect") {

@@ -214,6 +214,27 @@ void mutate_bytes(Bytes& bytes, Dice& dice) {
   }
 }
 
+namespace {
+
+// Discarded where it is none. nlohmann_json throws for absurd lengths even where it is told not to.
+Json read_cbor(const Bytes& bytes, std::size_t from) {
+  const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  try {
+    return Json::from_cbor(data + from, data + bytes.size(), true, false);
+  } catch (const Json::exception&) {
+    return Json(Json::value_t::discarded);
+  }
+}
+
+void write_cbor(const Json& json, Bytes& bytes, std::size_t from) {
+  const auto cbor = Json::to_cbor(json);
+  bytes.resize(from);
+  const auto* first = reinterpret_cast<const std::byte*>(cbor.data());
+  bytes.insert(bytes.end(), first, first + cbor.size());
+}
+
+}  // namespace
+
 void mutate_json(Json& json, Dice& dice) {
   auto number = dice.below(places_in(json));
   const auto [place, parent] = place_of(json, number);
@@ -256,15 +277,11 @@ void mutate_json(Json& json, Dice& dice) {
 void mutate_stored(Bytes& bytes, bool tagged, Dice& dice) {
   const std::size_t head = tagged ? 1 : 0;
   if (bytes.size() <= head || dice.below(3) == 0) return mutate_bytes(bytes, dice);
-  const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
-  Json json = Json::from_cbor(data + head, data + bytes.size(), true, false);
+  Json json = read_cbor(bytes, head);
   if (json.is_discarded()) return mutate_bytes(bytes, dice);
   mutate_json(json, dice);
-  const auto cbor = Json::to_cbor(json);
-  bytes.resize(head);
+  write_cbor(json, bytes, head);
   if (tagged && dice.below(16) == 0) bytes[0] = as_byte(dice.below(2) == 0 ? 'J' : 'M');
-  const auto* first = reinterpret_cast<const std::byte*>(cbor.data());
-  bytes.insert(bytes.end(), first, first + cbor.size());
 }
 
 void mutate_image(StoreImage& image, const std::vector<StoreImage>& others, Dice& dice) {
@@ -326,13 +343,10 @@ void mutate_image(StoreImage& image, const std::vector<StoreImage>& others, Dice
             if (blob.channel == "__shape") mutate_stored(blob.bytes, false, dice);
           }
           auto& body = some_record(space, dice).body;
-          const auto* data = reinterpret_cast<const std::uint8_t*>(body.data());
-          Json json = Json::from_cbor(data, data + body.size(), true, false);
+          Json json = read_cbor(body, 0);
           if (!json.is_object()) break;
           json["signature"] = "another";
-          const auto cbor = Json::to_cbor(json);
-          const auto* first = reinterpret_cast<const std::byte*>(cbor.data());
-          body.assign(first, first + cbor.size());
+          write_cbor(json, body, 0);
         }
         break;
     }
