@@ -38,6 +38,12 @@ std::vector<std::string> incompatibilities(const Json& then, const Json& now, st
     const auto at = shape.find(key);
     return at != shape.end() && at->is_object() ? *at : nothing;
   };
+  // `then` comes from a store: any part of it may be anything.
+  const auto value = [](const Json& of, const char* key) { return of.is_object() ? of.value(key, Json()) : Json(); };
+  const auto kind = [&](const Json& of) {
+    const Json said = value(of, "kind");
+    return said.is_string() ? said.get<std::string>() : std::string("node");
+  };
   const Json &old_channels = part(then, "channels"), &channels = part(now, "channels");
   for (const auto& [name, was] : old_channels.items()) {
     const auto at = channels.find(name);
@@ -46,8 +52,8 @@ std::vector<std::string> incompatibilities(const Json& then, const Json& now, st
       continue;
     }
     for (const char* key : {"type", "reducer", "delta"}) {
-      if (was.value(key, Json()) != at->value(key, Json())) {
-        found.push_back("the channel \"" + name + "\" had the " + key + " " + was.value(key, Json()).dump() + ", now " + at->value(key, Json()).dump());
+      if (value(was, key) != value(*at, key)) {
+        found.push_back("the channel \"" + name + "\" had the " + key + " " + dump_json(value(was, key)) + ", now " + dump_json(value(*at, key)));
       }
     }
   }
@@ -59,8 +65,8 @@ std::vector<std::string> incompatibilities(const Json& then, const Json& now, st
       continue;
     }
     const auto was = old_nodes.find(name);
-    if (was != old_nodes.end() && was->value("kind", "") != at->value("kind", "")) {
-      found.push_back("\"" + name + "\", which is to run next, was a " + was->value("kind", "node") + " and is now a " + at->value("kind", "node"));
+    if (was != old_nodes.end() && kind(*was) != kind(*at)) {
+      found.push_back("\"" + name + "\", which is to run next, was a " + kind(*was) + " and is now a " + kind(*at));
     }
   }
   return found;

@@ -165,7 +165,7 @@ class Builder : public YAML::EventHandler {
       if (!top.keys.insert(node.text).second) fail_at("the key \"" + node.text.substr(0, 60) + "\" stands twice");
       top.key = std::move(node);
     } else {
-      top.node.members.emplace_back(std::move(*top.key), std::move(node));
+      top.node.members.push_back({std::move(*top.key), std::move(node)});
       top.key.reset();
     }
   }

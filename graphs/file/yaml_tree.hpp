@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "corvid/base/json.hpp"
@@ -18,6 +17,8 @@ inline constexpr std::size_t kMaxFileDepth = 64;
 inline constexpr std::size_t kMaxKeyBytes = 1000;  // YAML reads longer ones in one of its styles only
 inline constexpr std::size_t kMaxFileNodes = 200'000;  // aliases expanded: a small file can name one list again and again
 
+struct FileMember;
+
 struct FileNode {
   enum Kind : std::uint8_t { scalar, list, map };
   Kind kind = scalar;
@@ -26,12 +27,16 @@ struct FileNode {
   std::string text;                                    // of scalars, as YAML reads it
   Json value;                                          // of scalars: typed by JSON's rules
   std::vector<FileNode> items;                         // of lists
-  std::vector<std::pair<FileNode, FileNode>> members;  // of maps: keys are scalars
+  std::vector<FileMember> members;                     // of maps: keys are scalars
 
   const FileNode* find(std::string_view key) const noexcept;
   Json to_json() const;
   /// The part at a JSON pointer, or the nearest part above it that there is.
   const FileNode& at_pointer(std::string_view pointer) const;
+};
+
+struct FileMember {
+  FileNode key, value;
 };
 
 /// One text: its name, its bytes, its tree.

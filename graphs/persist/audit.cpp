@@ -49,7 +49,7 @@ Status verify_audit(const std::vector<AuditRecord>& log) {
     const auto wrong = [&](std::string_view what) {
       return fail(Error::bad_input("the audit log was changed: entry " + std::to_string(seq) + " " + std::string(what) +
                                    "; trust the entries before it, and compare the rest with a copy of the store")
-                      .at_key(entry.subject));
+                      .at_key(entry.subject.empty() ? "audit entry " + std::to_string(seq) : entry.subject));
     };
     if (entry.seq != seq) return wrong("is missing (the next one is " + std::to_string(entry.seq) + ")");
     if (entry.previous_hash != previous) return wrong("does not follow the one before it");

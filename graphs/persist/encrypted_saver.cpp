@@ -109,8 +109,11 @@ class Sealer {
     return {};
   }
 
-  Status open(const Place& place, Bytes& value, std::string_view what) const {
-    const auto refuse = [&](std::string_view why) { return fail(Error::bad_input(std::string(what) + " " + std::string(why))); };
+  // `key` is the row's own name: what an error names as its place.
+  Status open(const Place& place, Bytes& value, std::string_view what, std::string_view key) const {
+    const auto refuse = [&](std::string_view why) {
+      return fail(Error::bad_input(std::string(what) + " " + std::string(why)).at_key(std::string(key)));
+    };
     if (value.size() < kHead + kNonce + kTag || !std::equal(head_.begin(), head_.begin() + 3, value.begin())) {
       return refuse(
           "is not encrypted, and this store takes nothing in plain text; open it without a key, or export and import it with one");
@@ -183,14 +186,14 @@ class EncryptedSaver final : public Checkpointer {
     CORVID_TRY_STATUS(open(thread_id, ns, loaded->record));
     for (auto& blob : loaded->blobs) {
       CORVID_TRY_STATUS(sealer_.open(place_of(thread_id, ns, blob), blob.bytes,
-                                     "version " + std::to_string(blob.version) + " of channel '" + blob.channel + "'"));
+                                     "version " + std::to_string(blob.version) + " of channel '" + blob.channel + "'", "channel " + blob.channel));
     }
     for (auto& write : loaded->writes)
-      CORVID_TRY_STATUS(sealer_.open(place_of(thread_id, ns, write), write.bytes, "a pending write of task " + write.task_id));
+      CORVID_TRY_STATUS(sealer_.open(place_of(thread_id, ns, write), write.bytes, "a pending write of task " + write.task_id, "task " + write.task_id));
     for (auto& asked : loaded->interrupts)
-      CORVID_TRY_STATUS(sealer_.open(place_of(thread_id, ns, asked), asked.body, "question " + asked.id));
+      CORVID_TRY_STATUS(sealer_.open(place_of(thread_id, ns, asked), asked.body, "question " + asked.id, "question " + asked.id));
     for (auto& answer : loaded->answers)
-      CORVID_TRY_STATUS(sealer_.open(place_of(answer), answer.body, "the answer to " + answer.interrupt_id));
+      CORVID_TRY_STATUS(sealer_.open(place_of(answer), answer.body, "the answer to " + answer.interrupt_id, "question " + answer.interrupt_id));
     return loaded;
   }
 
@@ -206,7 +209,7 @@ class EncryptedSaver final : public Checkpointer {
   Result<std::vector<InterruptRecord>> open_interrupts(std::string_view thread_id, bool with_expired) override {
     CORVID_TRY(auto open, inner_->open_interrupts(thread_id, with_expired));
     for (auto& asked : open)
-      CORVID_TRY_STATUS(sealer_.open(place_of(asked.thread_id, asked.ns, asked), asked.body, "question " + asked.id));
+      CORVID_TRY_STATUS(sealer_.open(place_of(asked.thread_id, asked.ns, asked), asked.body, "question " + asked.id, "question " + asked.id));
     return open;
   }
 
@@ -226,7 +229,7 @@ class EncryptedSaver final : public Checkpointer {
 
   Result<std::vector<AuditRecord>> audit() override {
     CORVID_TRY(auto log, inner_->audit());
-    for (auto& entry : log) CORVID_TRY_STATUS(sealer_.open(place_of(entry), entry.detail, "audit entry " + std::to_string(entry.seq)));
+    for (auto& entry : log) CORVID_TRY_STATUS(sealer_.open(place_of(entry), entry.detail, "audit entry " + std::to_string(entry.seq), "audit entry " + std::to_string(entry.seq)));
     return log;
   }
 
@@ -244,7 +247,7 @@ class EncryptedSaver final : public Checkpointer {
 
   Result<std::optional<Bytes>> cache_get(std::string_view key, std::int64_t now_ms) override {
     CORVID_TRY(auto value, inner_->cache_get(key, now_ms));
-    if (value) CORVID_TRY_STATUS(sealer_.open(Place("cache").add(key), *value, "cached result '" + std::string(key) + "'"));
+    if (value) CORVID_TRY_STATUS(sealer_.open(Place("cache").add(key), *value, "cached result '" + std::string(key) + "'", key));
     return value;
   }
 
@@ -257,7 +260,7 @@ class EncryptedSaver final : public Checkpointer {
  private:
   Status open(std::string_view thread_id, std::string_view ns, CheckpointRecord& record) const {
     return sealer_.open(place_of(thread_id, ns, record), record.body,
-                        "checkpoint " + record.id + " of thread '" + std::string(thread_id) + "'");
+                        "checkpoint " + record.id + " of thread '" + std::string(thread_id) + "'", "checkpoint " + record.id);
   }
 
   std::shared_ptr<Checkpointer> inner_;

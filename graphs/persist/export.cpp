@@ -51,13 +51,15 @@ class Writer {
 // only where that many bytes are left, so nothing is allocated that the document does not pay for.
 class Reader {
  public:
-  explicit Reader(std::span<const std::byte> in) : in_(in) {}
+  explicit Reader(std::span<const std::byte> in) : in_(in), size_(in.size()) {}
   bool ok() const { return ok_; }
+  /// Of the first thing that does not fit, or of the next one.
+  std::size_t offset() const { return ok_ ? size_ - in_.size() : failed_at_; }
   bool at_end() const { return in_.empty(); }
 
   std::size_t list() { return static_cast<std::size_t>(length(array)); }
   void list_of(std::size_t n) {
-    if (list() != n) ok_ = false;
+    if (list() != n) refuse();
   }
   std::string text() {
     const auto b = take(length(text_string));
@@ -69,20 +71,25 @@ class Reader {
   }
   std::uint64_t version() {
     const auto [major, n] = head();
-    if (major != unsigned_integer) ok_ = false;
+    if (major != unsigned_integer) refuse();
     return ok_ ? n : 0;
   }
   std::int64_t number() {
     const auto [major, n] = head();
-    if (major > negative_integer || n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) ok_ = false;
+    if (major > negative_integer || n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) refuse();
     if (!ok_) return 0;
     return major == negative_integer ? -1 - static_cast<std::int64_t>(n) : static_cast<std::int64_t>(n);
+  }
+  std::int32_t index() {
+    const auto n = number();
+    if (n != static_cast<std::int32_t>(n)) refuse();
+    return ok_ ? static_cast<std::int32_t>(n) : 0;
   }
 
  private:
   std::span<const std::byte> take(std::uint64_t n) {
     if (!ok_ || n > in_.size()) {
-      ok_ = false;
+      refuse();
       return {};
     }
     const auto taken = in_.first(static_cast<std::size_t>(n));
@@ -94,7 +101,7 @@ class Reader {
     if (first.empty()) return {};
     const auto byte = static_cast<std::uint8_t>(first[0]);
     std::uint64_t n = byte & 31;
-    if (n > 27) ok_ = false;  // indefinite lengths are not written
+    if (n > 27) refuse();  // indefinite lengths are not written
     if (n >= 24 && ok_) {
       const auto more = take(std::uint64_t{1} << (n - 24));
       n = 0;
@@ -104,11 +111,17 @@ class Reader {
   }
   std::uint64_t length(Major major) {
     const auto [found, n] = head();
-    if (found != major || n > in_.size()) ok_ = false;
+    if (found != major || n > in_.size()) refuse();
     return ok_ ? n : 0;
   }
 
+  void refuse() {
+    if (ok_) failed_at_ = size_ - in_.size();
+    ok_ = false;
+  }
+
   std::span<const std::byte> in_;
+  std::size_t size_, failed_at_ = 0;
   bool ok_ = true;
 };
 
@@ -178,7 +191,7 @@ Commit read(Reader& r) {
   }
   for (auto n = r.list(); n > 0 && r.ok(); --n) {
     r.list_of(4);
-    commit.writes.push_back(PendingWrite{record.id, r.text(), static_cast<std::int32_t>(r.number()), r.text(), r.bytes()});
+    commit.writes.push_back(PendingWrite{record.id, r.text(), r.index(), r.text(), r.bytes()});
   }
   for (auto n = r.list(); n > 0 && r.ok(); --n) {
     r.list_of(4);
@@ -187,8 +200,8 @@ Commit read(Reader& r) {
   return commit;
 }
 
-Error not_an_export(std::string_view why) {
-  return Error::bad_input("not a thread's export: " + std::string(why) + "; export the thread again");
+Error not_an_export(std::string_view why, std::size_t offset) {
+  return Error::bad_input("not a thread's export: " + std::string(why) + "; export the thread again").at_offset(offset);
 }
 
 }  // namespace
@@ -210,26 +223,27 @@ Result<Bytes> export_thread(Checkpointer& saver, std::string_view thread_id) {
 Status import_thread(Checkpointer& saver, const Bytes& exported, std::string_view thread_id) {
   CORVID_TRY_STATUS(check_name("a thread's id", thread_id));
   const std::span<const std::byte> all(exported);
-  if (all.size() < kDigest) return fail(not_an_export("it ends early"));
+  if (all.size() < kDigest) return fail(not_an_export("it ends early", all.size()));
   const auto body = all.first(all.size() - kDigest);
   Reader r(all);
   r.list_of(5);
-  if (r.text() != kFormat || !r.ok()) return fail(not_an_export("it does not begin like one"));
+  if (r.text() != kFormat || !r.ok()) return fail(not_an_export("it does not begin like one", r.offset()));
   const auto version = r.number();
   if (!r.ok() || version != kVersion) {
     return fail(Error::bad_input("an export of version " + std::to_string(version) + ", this program knows " + std::to_string(kVersion) +
-                                 "; update Corvid"));
+                                 "; update Corvid")
+                    .at_offset(r.offset()));
   }
   // Before anything else is believed.
   Writer expected;
   const auto digest = sha256_of(body);
   expected.bytes(std::as_bytes(std::span(digest)));
-  if (!std::ranges::equal(expected.out(), all.last(kDigest))) return fail(not_an_export("its digest does not fit, it was cut or changed"));
+  if (!std::ranges::equal(expected.out(), all.last(kDigest))) return fail(not_an_export("its digest does not fit, it was cut or changed", body.size()));
   (void)r.text();
   std::vector<Commit> commits;
   for (auto n = r.list(); n > 0 && r.ok(); --n) commits.push_back(read(r));
   (void)r.bytes();
-  if (!r.ok() || !r.at_end() || commits.empty()) return fail(not_an_export("its parts do not fit together"));
+  if (!r.ok() || !r.at_end() || commits.empty()) return fail(not_an_export("its parts do not fit together", r.offset()));
   return write_thread(saver, std::move(commits), thread_id);
 }
 

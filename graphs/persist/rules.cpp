@@ -149,7 +149,8 @@ Error not_latest(std::string_view thread_id, std::string_view expected, std::str
 Error broken_chain(std::string_view thread_id, std::string_view ns, std::string_view channel, std::uint64_t version) {
   return Error::bad_input("version " + std::to_string(version) + " of channel " + quoted(channel) + " of thread " + quoted(thread_id) +
                           (ns.empty() ? "" : ", namespace " + quoted(ns)) +
-                          ", is missing; go on from an earlier checkpoint, or restore the store from a copy");
+                          ", is missing; go on from an earlier checkpoint, or restore the store from a copy")
+      .at_key(std::string(channel));
 }
 
 Error no_thread(std::string_view thread_id) {

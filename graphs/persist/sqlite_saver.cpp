@@ -156,7 +156,9 @@ Result<CheckpointRecord> record_of(Statement& row) {
   record.created_ms = row.integer(4);
   record.body = to_bytes(row.blob(5));
   if (sum_of(record, row.blob(6)) != row.integer(7)) return fail(damaged_row("a checkpoint", record.id));
-  CORVID_TRY(record.channels, unpack_channels(row.blob(6)));
+  auto channels = unpack_channels(row.blob(6));
+  if (!channels) return fail(std::move(channels).error().at_key(record.id));
+  record.channels = std::move(*channels);
   return record;
 }
 

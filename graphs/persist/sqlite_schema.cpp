@@ -86,7 +86,7 @@ Bytes to_bytes(std::span<const std::byte> column) { return Bytes(column.begin(),
 Error damaged_row(std::string_view what, std::string_view id) {
   return Error::bad_input(std::string(what) +
                           " is damaged: its checksum does not fit; restore the workspace from a copy, or delete its thread")
-      .at_key(std::string(id));
+      .at_key(std::string(id.empty() ? what : id));
 }
 
 }  // namespace corvid::persist

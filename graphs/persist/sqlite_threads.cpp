@@ -93,8 +93,9 @@ Result<std::size_t> prune_space(Database& db, std::int64_t thread, std::int64_t 
         gone.emplace_back(row->text(0));
         continue;
       }
-      CORVID_TRY(auto channels, unpack_channels(row->blob(2)));
-      kept.insert(kept.end(), std::make_move_iterator(channels.begin()), std::make_move_iterator(channels.end()));
+      auto channels = unpack_channels(row->blob(2));
+      if (!channels) return fail(std::move(channels).error().at_key(std::string(row->text(0))));
+      kept.insert(kept.end(), std::make_move_iterator(channels->begin()), std::make_move_iterator(channels->end()));
     }
   }
   if (gone.empty()) return gone.size();

@@ -44,8 +44,9 @@ Result<std::vector<Interrupt>> open_interrupts(Checkpointer& saver, std::string_
 
 Status check_response(const Interrupt& interrupt, const Json& value) {
   if (interrupt.response_schema.is_null()) return {};
-  CORVID_TRY(const auto schema, JsonSchema::compile(interrupt.response_schema));
-  auto fits = schema.check(value);
+  const auto schema = JsonSchema::compile(interrupt.response_schema);
+  if (!schema) return fail(Error(schema.error()).at_key(interrupt.id));
+  auto fits = schema->check(value);
   if (fits) return {};
   const Error why = std::move(fits).error();
   return fail(Error::bad_input("the answer does not fit what was asked for: " + why.message() + "; the question stays open").at_key(why.key().empty() ? interrupt.id : why.key()));

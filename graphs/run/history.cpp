@@ -32,6 +32,10 @@ std::string hex16(std::uint64_t number) {
   return text;
 }
 
+// What comes next is counted from these; a run never gets near.
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 53;
+constexpr std::uint64_t kMostVersions = std::uint64_t{1} << 53;
+
 Error damaged(const std::string& what) { return Error::bad_input("the checkpoint is damaged: " + what); }
 
 Result<std::vector<std::string>> names(const Json& body, const char* key) {
@@ -43,6 +47,26 @@ Result<std::vector<std::string>> names(const Json& body, const char* key) {
     out.push_back(name.get<std::string>());
   }
   return out;
+}
+
+}  // namespace
+
+namespace {
+
+// The next checkpoint must compare greater, or it would never be the newest.
+Status check_numbers(const CheckpointRecord& record) {
+  if (record.step < -1 || record.step > kMostSteps) return fail(damaged("its step is " + std::to_string(record.step)));
+  if (next_checkpoint_id(record.id) <= record.id) return fail(damaged("no later checkpoint can follow one of its id"));
+  for (const auto& channel : record.channels) {
+    if (channel.version > kMostVersions) return fail(damaged("the version of the channel \"" + channel.channel + "\" is " + std::to_string(channel.version)));
+  }
+  return {};
+}
+
+Result<std::uint64_t> version_in(const Json& body) {
+  const auto at = body.is_object() ? body.find("version") : body.end();
+  if (at == body.end() || !at->is_number_unsigned() || at->get<std::uint64_t>() > kMostVersions) return fail(damaged("its body has no version"));
+  return at->get<std::uint64_t>();
 }
 
 }  // namespace
@@ -79,7 +103,7 @@ void History::changed(const std::vector<std::uint32_t>& channels) {
 Status History::restore_body(const LoadedCheckpoint& loaded, Frontier& frontier) {
   CORVID_TRY(const Json body, decode_json(loaded.record.body));
   if (!body.is_object() || !body.contains("v") || !body["v"].is_number_integer() || !body.contains("signature") || !body["signature"].is_string() ||
-      !body.contains("sends") || !body.contains("version") || !body["version"].is_number_unsigned() || !body.contains("joins") || !body["joins"].is_object() || !body.contains("metadata")) {
+      !body.contains("sends") || !body.contains("joins") || !body["joins"].is_object() || !body.contains("metadata")) {
     return fail(damaged("parts of its body are missing"));
   }
   if (body["v"].get<std::int64_t>() != 1) return fail(Error::conflict("the checkpoint was written by a newer version of Corvid; update this one"));
@@ -87,7 +111,7 @@ Status History::restore_body(const LoadedCheckpoint& loaded, Frontier& frontier)
   CORVID_TRY(const auto deferred, names(body, "deferred"));
   CORVID_TRY(last_, names(body, "last"));
   paused_ = body.contains("paused") && body["paused"] == true;
-  newest_version_ = body["version"].get<std::uint64_t>();
+  CORVID_TRY(newest_version_, version_in(body));
   metadata_ = body["metadata"];
   shape_signature_ = body["signature"].get<std::string>();
 
@@ -106,7 +130,7 @@ Status History::restore_body(const LoadedCheckpoint& loaded, Frontier& frontier)
     }
     auto problems = incompatibilities(then, graph_.shape, wanted);
     for (const auto& [join, seen] : body["joins"].items()) {
-      const auto same = [&](const Join& j) { return j.name == join; };
+      const auto same = [&name = join](const Join& j) { return j.name == name; };
       if (std::none_of(graph_.joins.begin(), graph_.joins.end(), same)) problems.push_back("the join \"" + join + "\", some of whose nodes have run, is gone");
     }
     if (!problems.empty()) {
@@ -179,6 +203,7 @@ Status History::restore_channel(const CheckpointRecord& record, const std::vecto
 
 Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, Frontier& frontier) {
   const auto place = [&](Error error) { return std::move(error).at_key("checkpoint " + loaded.record.id); };
+  if (auto numbers = check_numbers(loaded.record); !numbers) return fail(place(std::move(numbers).error()));
   if (auto body = restore_body(loaded, frontier); !body) return fail(place(std::move(body).error()));
   values.assign(graph_.schema->size(), Value());
   tracks_.assign(graph_.schema->size(), Track{});
@@ -205,18 +230,28 @@ Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, F
   source_ = loaded.record.source;
   for (const auto& write : loaded.writes) {
     StoredTask& task = tasks_[write.task_id];
-    CORVID_TRY(Json stored, decode_json(write.bytes));
-    if (write.index == kResultWrite) task.result = std::move(stored);
-    else if (write.index == kErrorWrite && stored.is_string()) task.error = stored.get<std::string>();
-    else if (write.index == kStartedWrite && stored.is_number_integer()) task.starts = static_cast<int>(std::min<std::int64_t>(stored.get<std::int64_t>(), 1'000'000));
+    auto stored = decode_json(write.bytes);
+    if (!stored) return fail(std::move(stored).error().at_key("task " + write.task_id));
+    if (write.index == kResultWrite) {
+      task.result = std::move(*stored);
+    } else if (write.index == kErrorWrite) {
+      if (!stored->is_string()) return fail(damaged("a task's failure is no text").at_key("task " + write.task_id));
+      task.error = stored->get<std::string>();
+    } else if (write.index == kStartedWrite) {
+      // Passed over, an at_most_once task would run a second time.
+      const auto starts = stored->is_number_integer() ? stored->get<std::int64_t>() : 0;
+      if (starts < 1 || starts > 1'000'000) return fail(damaged("how often a task was started is unknown").at_key("task " + write.task_id));
+      task.starts = static_cast<int>(starts);
+    }
     had_tasks_ = true;
   }
   auto questions = std::make_shared<Questions>();
   for (auto& interrupt : loaded.interrupts) questions->open.emplace(interrupt.id, std::move(interrupt));
   for (const auto& answer : loaded.answers) {
-    CORVID_TRY(const Json body, decode_json(answer.body));
-    if (!body.is_object() || !body.contains("decision") || !body["decision"].is_string() || !body.contains("value")) return fail(place(damaged("an answer of an unknown form")));
-    questions->answers.emplace(answer.interrupt_id, AnsweredInterrupt{body["decision"].get<std::string>(), answer.by, body["value"]});
+    const auto body = decode_json(answer.body);
+    if (!body) return fail(Error(body.error()).at_key("answer to " + answer.interrupt_id));
+    if (!body->is_object() || !body->contains("decision") || !(*body)["decision"].is_string() || !body->contains("value")) return fail(place(damaged("an answer of an unknown form")));
+    questions->answers.emplace(answer.interrupt_id, AnsweredInterrupt{(*body)["decision"].get<std::string>(), answer.by, (*body)["value"]});
   }
   questions_ = std::move(questions);
   return {};
@@ -256,10 +291,14 @@ Result<std::optional<Commit>> History::store_latest(const std::vector<Value>& va
 }
 
 Status History::not_newest(const CheckpointRecord& newest) {
+  const auto place = [&](Error error) { return std::move(error).at_key("checkpoint " + newest.id); };
   latest_id_ = newest.id;
-  CORVID_TRY(const Json body, decode_json(newest.body));
-  if (!body.is_object() || !body.contains("version") || !body["version"].is_number_unsigned()) return fail(damaged("its body has no version"));
-  newest_version_ = std::max(newest_version_, body["version"].get<std::uint64_t>());
+  if (auto numbers = check_numbers(newest); !numbers) return fail(place(std::move(numbers).error()));
+  const auto body = decode_json(newest.body);
+  if (!body) return fail(place(body.error()));
+  const auto version = version_in(*body);
+  if (!version) return fail(place(version.error()));
+  newest_version_ = std::max(newest_version_, *version);
   return {};
 }
 

@@ -1,4 +1,5 @@
 // Outcomes and Sends as JSON for the store. Channels and nodes go by name, so that an edited graph can still read them.
+#include <algorithm>
 #include <string>
 
 #include "graphs/persist/codec.hpp"
@@ -74,7 +75,9 @@ Result<std::vector<SendTask>> decode_send_tasks(const CompiledGraph::Impl& graph
     send.extra = entry["extra"];
     if (const auto timeout = entry.find("timeout_ms"); timeout != entry.end()) {
       if (!timeout->is_number_integer()) return fail(damaged("a timeout that is no number"));
-      send.timeout = std::chrono::milliseconds(timeout->get<std::int64_t>());
+      // Within what clocks can add to now.
+      constexpr std::int64_t kMostMs = std::int64_t{100} * 365 * 24 * 3'600'000;
+      send.timeout = std::chrono::milliseconds(std::clamp<std::int64_t>(timeout->get<std::int64_t>(), -1, kMostMs));
     }
     sends.push_back(std::move(send));
   }

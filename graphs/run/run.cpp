@@ -353,7 +353,9 @@ Status Run::take_stored(TaskRun& task) {
   if (at == stored.end()) return {};
   task.starts = at->second.starts;
   if (!at->second.result) return {};
-  CORVID_TRY(task.outcome, history_.read_outcome(*at->second.result));
+  auto outcome = history_.read_outcome(*at->second.result);
+  if (!outcome) return fail(std::move(outcome).error().at_key("task " + task.task_id()));
+  task.outcome = std::move(*outcome);
   task.status = TaskState::done;
   task.stored = task.restored = true;
   return {};

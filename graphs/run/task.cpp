@@ -140,9 +140,12 @@ std::string make_task_id(std::string_view checkpoint_id, std::string_view ns, st
 }
 
 Result<Interrupt> read_interrupt(const InterruptRecord& record) {
-  CORVID_TRY(Json body, decode_json(record.body));
+  const std::string place = record.id.empty() ? "a question without an id" : record.id;
+  auto decoded = decode_json(record.body);
+  if (!decoded) return fail(std::move(decoded).error().at_key(place));
+  Json body = std::move(*decoded);
   if (!body.is_object() || !body.contains("value") || !body.contains("response_schema") || !body.contains("kind") || !body["kind"].is_string()) {
-    return fail(Error::bad_input("a stored question is damaged").at_key(record.id));
+    return fail(Error::bad_input("a stored question is damaged").at_key(place));
   }
   Interrupt interrupt{record.id, record.node, record.task_id, record.ns, std::move(body["value"]), std::move(body["response_schema"]), body["kind"].get<std::string>(), record.asked_ms, record.expires_ms};
   return interrupt;

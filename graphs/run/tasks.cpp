@@ -346,7 +346,8 @@ Task<void> Run::prepare_tasks() {
         continue;
       }
       const Json& said = answer->second.value;
-      const std::string action = said.is_object() ? said.value("action", "") : "";
+      const auto said_action = said.is_object() ? said.find("action") : said.end();
+      const std::string action = said_action != said.end() && said_action->is_string() ? said_action->get<std::string>() : "";
       if (action == "skip" || action == "result") {
         NodeResult result;
         if (action == "result" && said.contains("update")) {

@@ -50,9 +50,10 @@ Result<StateSnapshot> snapshot(const CompiledGraph::Impl& g, LoadedCheckpoint lo
     if (const auto at = opened.history.tasks().find(task.id); at != opened.history.tasks().end()) {
       if (at->second.result) {
         task.state = "done";
-        CORVID_TRY(auto outcome, opened.history.read_outcome(*at->second.result));
+        auto outcome = opened.history.read_outcome(*at->second.result);
+        if (!outcome) return fail(std::move(outcome).error().at_key("task " + task.id));
         TaskOutcome writes;
-        writes.writes = std::move(outcome.writes);
+        writes.writes = std::move(outcome->writes);
         kept.push_back(std::move(writes));
       } else if (at->second.starts > 0) {
         task.state = "unknown";

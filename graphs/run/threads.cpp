@@ -55,15 +55,21 @@ Result<std::unique_ptr<CompiledGraph::Impl>> graph_of(const Json& shape, const s
   return graph;
 }
 
-Result<StateSnapshot> read(Checkpointer& saver, LoadedCheckpoint loaded, const std::string& thread_id, bool newest) {
+Result<std::unique_ptr<CompiledGraph::Impl>> graph_under(const LoadedCheckpoint& loaded) {
   Json shape;
   for (const auto& blob : loaded.blobs) {
     if (blob.channel != kShapeChannel) continue;
     CORVID_TRY(shape, decode_json(blob.bytes));
   }
   CORVID_TRY(const Json body, decode_json(loaded.record.body));
-  if (!body.is_object() || !body.contains("signature") || !body["signature"].is_string()) return fail(Error::bad_input("the checkpoint is damaged: no signature").at_key(loaded.record.id));
-  CORVID_TRY(const auto graph, graph_of(shape, body["signature"].get<std::string>()));
+  if (!body.is_object() || !body.contains("signature") || !body["signature"].is_string()) return fail(Error::bad_input("the checkpoint is damaged: no signature"));
+  return graph_of(shape, body["signature"].get<std::string>());
+}
+
+Result<StateSnapshot> read(Checkpointer& saver, LoadedCheckpoint loaded, const std::string& thread_id, bool newest) {
+  auto made = graph_under(loaded);
+  if (!made) return fail(std::move(made).error().at_key("checkpoint " + loaded.record.id));
+  const auto graph = std::move(*made);
   const auto unknown = [&](const std::string& channel) { return channel != kShapeChannel && graph->schema->find(channel) == Schema::npos; };
   std::erase_if(loaded.blobs, [&](const ChannelBlob& blob) { return unknown(blob.channel); });
   std::erase_if(loaded.record.channels, [&](const ChannelVersion& channel) { return unknown(channel.channel); });

@@ -121,6 +121,7 @@ Result<Value> reduce_union(Value current, std::span<Value> writes) {
     }
     return Value::of(std::move(list));
   }
+  if (!list.is_array()) return fail(Error::bad_input("union needs a list or an object, the state holds a " + std::string(list.type_name())));
   for (Value& write : writes) {
     Json more = take_json(write);
     if (more.is_object() && list.empty()) {

@@ -38,6 +38,14 @@ Error sqlite_error(sqlite3* db, int code, std::string_view doing) {
   }
 }
 
+// SQL is always the program's own, so where it does not fit the tables, they are not those that the program makes.
+Error prepare_error(sqlite3* db, int code) {
+  if ((code & 0xff) != SQLITE_ERROR) return sqlite_error(db, code, "cannot prepare a statement");
+  const char* name = sqlite3_db_filename(db, "main");
+  return Error::bad_input("the file's tables are not as this program makes them (" + std::string(sqlite3_errmsg(db)) + "); it is damaged, restore it from a copy")
+      .at_file(name ? name : "");
+}
+
 // Binding fails only for an index that the statement does not have, or when memory is out: both end the program's trust in itself.
 void bound(sqlite3_stmt* statement, int code) {
   if (code == SQLITE_OK) return;
@@ -164,7 +172,7 @@ Result<CachedStatement> Database::cached(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   Statement prepared(statement);
-  if (code != SQLITE_OK) return fail(sqlite_error(handle_, code, "cannot prepare a statement"));
+  if (code != SQLITE_OK) return fail(prepare_error(handle_, code));
   idle.reserve(++cache_->made);   // giving back must not allocate
   return CachedStatement(std::move(prepared), &idle);
 }
@@ -179,7 +187,7 @@ Status Database::execute(std::string_view sql) {
 Result<Statement> Database::prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v2(handle_, sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
-  if (code != SQLITE_OK) return fail(sqlite_error(handle_, code, "cannot prepare a statement"));
+  if (code != SQLITE_OK) return fail(prepare_error(handle_, code));
   return Statement(statement);
 }
 

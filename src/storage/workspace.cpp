@@ -82,7 +82,13 @@ class SqliteWorkspace final : public Workspace {
         if (step.version != have + 1) {
           return fail(Error::internal("migrations must be numbered without gaps").at_key(std::string(step.module)));
         }
-        CORVID_TRY_STATUS(db.execute(step.sql));
+        if (auto made = db.execute(step.sql); !made) {
+          if (made.error().code() != ErrorCode::internal) return made;
+          // A step of the program's own fits every file that the program has made.
+          return fail(Error::bad_input("the file's tables are not those that its list of migrations tells of; it is damaged, restore it from a copy")
+                          .at_file(path_.string())
+                          .caused_by(std::move(made).error()));
+        }
         CORVID_TRY(Statement record, db.prepare("INSERT INTO corvid_migrations(module, version) VALUES(?1, ?2)"));
         record.bind(1, step.module);
         record.bind(2, static_cast<std::int64_t>(step.version));

@@ -75,6 +75,7 @@ class Database {
   ~Database();
 
   Status execute(std::string_view sql);                  ///< one or more statements without results
+  /// Errors: bad_input where the SQL, which is always the program's own, does not fit the tables of the file.
   Result<Statement> prepare(std::string_view sql);
   /// The same, kept for the next time: for SQL that is a literal of the program, since nothing ever leaves the cache.
   Result<CachedStatement> cached(std::string_view sql);

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Runs the fuzzers, each so many seconds, from seeds made here: scripts/fuzz.sh [SECONDS [NAME…]]
+#
+# Prints executions, executions a second and the line coverage of what is fuzzed; inputs found in earlier runs stay below build/fuzz/corpus.
+# A finding ends it, with the input in the fuzzer's folder. Without clang it says SKIPPED.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-20}
+shift || true
+if ! command -v clang++ >/dev/null; then echo "SKIPPED: the fuzzers need clang"; exit 0; fi
+
+declare -A parser=([expression]='graphs/file/expression' [graph_file]='graphs/file/' [json]='src/base/json.cpp' [gguf]='src/tensor/gguf_reader|src/tensor/metadata'
+  [safetensors]='src/tensor/safetensors_reader' [filter]='retrieval/filter/' [tokenizer_file]='src/text/hub_' [tokenizer_text]='src/text/(bpe|char_bpe|spm|wordpiece|pretokenize|normalizers|special_tokens)'
+  [chat_template]='llm/chat_template/' [config]='llm/config/' [workspace]='' [html]='retrieval/load/html' [csv]='retrieval/load/csv' [jsonl]='retrieval/load/json_records' [md]='retrieval/load/markdown')
+names=("$@")
+if [ ${#names[@]} -eq 0 ]; then mapfile -t names < <(printf '%s\n' "${!parser[@]}" | sort); fi
+
+if [ -z "${CORVID_FUZZ_BUILT:-}" ]; then
+  cmake --preset fuzz -DCORVID_FUZZ_COVERAGE=ON >/dev/null
+  cmake --build build/fuzz --target "${names[@]/#/fuzz_}"
+fi
+work=build/fuzz/corpus
+python3 fuzz/make_seeds.py "$work" >/dev/null
+for name in "${names[@]}"; do
+  mkdir -p "$work/$name-found"
+  options=(-max_total_time="$seconds" -max_len=8192 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 -artifact_prefix="$work/$name-found/")
+  [ -f "$work/$name.dict" ] && options+=(-dict="$work/$name.dict")
+  log=$work/$name.log
+  if ! LLVM_PROFILE_FILE=$work/$name.profraw build/fuzz/bin/fuzz_"$name" "${options[@]}" "$work/$name-found" "$work/$name" >"$log" 2>&1; then
+    tail -40 "$log"
+    echo "fuzz_$name: a finding, see $log"
+    exit 1
+  fi
+  runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$log")
+  rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
+  covered=-
+  if [ -n "${parser[$name]}" ] && command -v llvm-profdata >/dev/null; then
+    llvm-profdata merge -sparse "$work/$name.profraw" -o "$work/$name.profdata"
+    covered=$(llvm-cov export -summary-only -instr-profile="$work/$name.profdata" build/fuzz/bin/fuzz_"$name" |
+      python3 -c 'import json,re,sys
+files=[f["summary"]["lines"] for f in json.load(sys.stdin)["data"][0]["files"] if re.search(sys.argv[1], f["filename"]) and f["filename"].endswith(".cpp")]
+print("%.1f %% of %d lines" % (100*sum(f["covered"] for f in files)/max(1,sum(f["count"] for f in files)), sum(f["count"] for f in files)))' "${parser[$name]}")
+  fi
+  echo "fuzz_$name: $runs executions, $rate a second, $covered"
+done
