@@ -20,24 +20,39 @@ namespace corvid::cli {
 namespace {
 
 constexpr std::size_t kReadBytes = std::size_t{512} << 20;
-constexpr int kPasses = 4, kSteps = 200000, kChains = 12;  // as many chains as hide an instruction's latency
+constexpr int kPasses = 5, kSteps = 1000000, kChains = 12;  // as many chains as hide an instruction's latency
 
 double seconds_since(std::chrono::steady_clock::time_point begin) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); }
 
-std::uint64_t read_words(const std::byte* p, std::size_t bytes) {
-  typedef std::uint64_t Lanes __attribute__((vector_size(64)));
-  Lanes a{}, b{};
-  for (std::size_t i = 0; i + 128 <= bytes; i += 128) {
-    Lanes x, y;
-    std::memcpy(&x, p + i, 64);
-    std::memcpy(&y, p + i + 64, 64);
-    a ^= x;
-    b ^= y;
+// Four loads of 64 bytes a turn, which keeps enough of them under way; wider registers where the processor has them.
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) std::uint64_t read_words_512(const std::byte* p, std::size_t bytes) {
+  __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+  for (std::size_t i = 0; i + 256 <= bytes; i += 256) {
+    a = _mm512_xor_si512(a, _mm512_loadu_si512(p + i));
+    b = _mm512_xor_si512(b, _mm512_loadu_si512(p + i + 64));
+    c = _mm512_xor_si512(c, _mm512_loadu_si512(p + i + 128));
+    d = _mm512_xor_si512(d, _mm512_loadu_si512(p + i + 192));
   }
-  a ^= b;
-  std::uint64_t sum = 0;
-  for (int i = 0; i < 8; ++i) sum ^= a[i];
-  return sum;
+  return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(_mm512_xor_si512(_mm512_xor_si512(a, b), _mm512_xor_si512(c, d))));
+}
+#endif
+
+std::uint64_t read_words(const std::byte* p, std::size_t bytes) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return read_words_512(p, bytes);
+#endif
+  typedef std::uint64_t Lanes __attribute__((vector_size(32)));
+  Lanes sums[8]{};
+  for (std::size_t i = 0; i + 256 <= bytes; i += 256) {
+    for (std::size_t j = 0; j < 8; ++j) {
+      Lanes x;
+      std::memcpy(&x, p + i + 32 * j, 32);
+      sums[j] ^= x;
+    }
+  }
+  for (std::size_t j = 1; j < 8; ++j) sums[0] ^= sums[j];
+  return sums[0][0] ^ sums[0][1] ^ sums[0][2] ^ sums[0][3];
 }
 
 double read_rate(ComputePool& pool) {
@@ -57,17 +72,16 @@ double read_rate(ComputePool& pool) {
 }
 
 // Each probe runs kSteps × kChains instructions; the empty assembly keeps a chain in its register.
-#define CORVID_PROBE(NAME, TARGET, TYPE, ZERO, X, Y, STEP)                                          \
-  __attribute__((target(TARGET))) void NAME() {                                                     \
-    TYPE acc[kChains];                                                                              \
-    for (auto& a : acc) a = ZERO;                                                                   \
-    const auto x = X, y = Y;                                                                        \
-    for (int i = 0; i < kSteps; ++i) {                                                              \
-      _Pragma("GCC unroll 12") for (int c = 0; c < kChains; ++c) {                                  \
-        acc[c] = STEP;                                                                              \
-        asm volatile("" : CORVID_PROBE_REGISTER(acc[c]));                                           \
-      }                                                                                             \
-    }                                                                                               \
+#define CORVID_CHAIN(n, OP) a##n = OP(a##n); asm volatile("" : CORVID_PROBE_REGISTER(a##n));
+#define CORVID_PROBE(NAME, TARGET, TYPE, ZERO, X, Y, OP)                                                          \
+  __attribute__((target(TARGET))) void NAME() {                                                                   \
+    TYPE a0 = ZERO, a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0, a9 = a0, a10 = a0, a11 = a0; \
+    const auto x = X, y = Y;                                                                                      \
+    for (int i = 0; i < kSteps; ++i) {                                                                            \
+      CORVID_CHAIN(0, OP) CORVID_CHAIN(1, OP) CORVID_CHAIN(2, OP) CORVID_CHAIN(3, OP)                             \
+      CORVID_CHAIN(4, OP) CORVID_CHAIN(5, OP) CORVID_CHAIN(6, OP) CORVID_CHAIN(7, OP)                             \
+      CORVID_CHAIN(8, OP) CORVID_CHAIN(9, OP) CORVID_CHAIN(10, OP) CORVID_CHAIN(11, OP)                           \
+    }                                                                                                             \
   }
 
 using Probe = void (*)();
@@ -84,12 +98,16 @@ double rate(ComputePool& pool, Probe probe, double per_instruction) {
 
 #if defined(__x86_64__)
 #define CORVID_PROBE_REGISTER(a) "+v"(a)
-CORVID_PROBE(f32_512, "avx512f", __m512, _mm512_setzero_ps(), _mm512_set1_ps(1.0001f), _mm512_set1_ps(0.9999f), _mm512_fmadd_ps(x, y, acc[c]))
-CORVID_PROBE(int8_512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(), _mm512_set1_epi8(3), _mm512_set1_epi8(2), _mm512_dpbusd_epi32(acc[c], x, y))
-CORVID_PROBE(bf16_512, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(), (__m512bh)_mm512_set1_epi16(0x3f80), (__m512bh)_mm512_set1_epi16(0x3f80), _mm512_dpbf16_ps(acc[c], x, y))
+#define CORVID_F32_512(a) _mm512_fmadd_ps(x, y, a)
+#define CORVID_INT8_512(a) _mm512_dpbusd_epi32(a, x, y)
+#define CORVID_BF16_512(a) _mm512_dpbf16_ps(a, x, y)
+#define CORVID_F32_256(a) _mm256_fmadd_ps(x, y, a)
+CORVID_PROBE(f32_512, "avx512f", __m512, _mm512_setzero_ps(), _mm512_set1_ps(1.0001f), _mm512_set1_ps(0.9999f), CORVID_F32_512)
+CORVID_PROBE(int8_512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(), _mm512_set1_epi8(3), _mm512_set1_epi8(2), CORVID_INT8_512)
+CORVID_PROBE(bf16_512, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(), (__m512bh)_mm512_set1_epi16(0x3f80), (__m512bh)_mm512_set1_epi16(0x3f80), CORVID_BF16_512)
 #undef CORVID_PROBE_REGISTER
 #define CORVID_PROBE_REGISTER(a) "+x"(a)
-CORVID_PROBE(f32_256, "avx2,fma", __m256, _mm256_setzero_ps(), _mm256_set1_ps(1.0001f), _mm256_set1_ps(0.9999f), _mm256_fmadd_ps(x, y, acc[c]))
+CORVID_PROBE(f32_256, "avx2,fma", __m256, _mm256_setzero_ps(), _mm256_set1_ps(1.0001f), _mm256_set1_ps(0.9999f), CORVID_F32_256)
 #endif
 
 }  // namespace
