@@ -250,7 +250,7 @@ TEST_CASE("damaged checkpoints: a workspace whose tables lack a column is damage
   REQUIRE(workspace);
   auto store = open_sqlite_store(*workspace);
   REQUIRE(store);
-  const auto drop = [](Database& db) { return db.execute("ALTER TABLE graph_checkpoints DROP COLUMN source"); };
+  const auto drop = [](Database& db) { return db.execute("ALTER TABLE graph_states DROP COLUMN source"); };
   REQUIRE((*workspace)->write(drop));
   Commit commit;
   commit.thread_id = "t";

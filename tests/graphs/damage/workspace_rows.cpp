@@ -18,16 +18,17 @@ namespace {
 struct Column {
   const char* table;
   const char* name;
+  int kind = -1;  // of graph_states' rows: 0 leases, 1 checkpoints, 2 values
 };
 constexpr std::array<Column, 40> kColumns{{
-    {"graph_threads", "name"}, {"graph_threads", "lease_owner"}, {"graph_threads", "lease_expires_ms"},
+    {"graph_names", "name"}, {"graph_states", "owner", 0}, {"graph_states", "at_ms", 0},
     {"graph_spaces", "thread"}, {"graph_spaces", "ns"},
-    {"graph_checkpoints", "space"}, {"graph_checkpoints", "id"}, {"graph_checkpoints", "parent"}, {"graph_checkpoints", "step"},
-    {"graph_checkpoints", "source"}, {"graph_checkpoints", "created_ms"}, {"graph_checkpoints", "body"}, {"graph_checkpoints", "body"},
-    {"graph_checkpoints", "channels"}, {"graph_checkpoints", "channels"}, {"graph_checkpoints", "sum"},
+    {"graph_states", "space", 1}, {"graph_states", "name", 1}, {"graph_states", "parent", 1}, {"graph_states", "step", 1},
+    {"graph_states", "source", 1}, {"graph_states", "at_ms", 1}, {"graph_states", "bytes", 1}, {"graph_states", "bytes", 1},
+    {"graph_states", "channels", 1}, {"graph_states", "channels", 1}, {"graph_states", "sum", 1},
     {"graph_contents", "hash"}, {"graph_contents", "bytes"},
-    {"graph_blobs", "channel"}, {"graph_blobs", "version"}, {"graph_blobs", "base"}, {"graph_blobs", "bytes"}, {"graph_blobs", "content"},
-    {"graph_blobs", "sum"}, {"graph_blobs", "bytes"},
+    {"graph_states", "name", 2}, {"graph_states", "version", 2}, {"graph_states", "base", 2}, {"graph_states", "bytes", 2}, {"graph_states", "content", 2},
+    {"graph_states", "sum", 2}, {"graph_states", "kind", 2},
     {"graph_writes", "checkpoint"}, {"graph_writes", "task"}, {"graph_writes", "idx"}, {"graph_writes", "channel"}, {"graph_writes", "bytes"},
     {"graph_interrupts", "id"}, {"graph_interrupts", "ns"}, {"graph_interrupts", "checkpoint"}, {"graph_interrupts", "expires_ms"},
     {"graph_interrupts", "body"}, {"graph_interrupts", "answer"}, {"graph_interrupts", "answered_by"}, {"graph_interrupts", "closed"},
@@ -75,10 +76,10 @@ void row_sum(sqlite3_context* context, int count, sqlite3_value** values) {
 
 // Damage by somebody who knows how.
 constexpr const char* kFitSums =
-    "UPDATE graph_checkpoints SET sum = row_sum(coalesce(CAST(id AS TEXT), ''), coalesce(CAST(parent AS TEXT), ''), coalesce(CAST(step AS INTEGER), 0),"
-    " coalesce(CAST(source AS TEXT), ''), coalesce(CAST(created_ms AS INTEGER), 0), coalesce(CAST(body AS BLOB), x''), coalesce(CAST(channels AS BLOB), x''));"
-    "UPDATE graph_blobs SET sum = row_sum(coalesce(CAST(channel AS TEXT), ''), coalesce(CAST(version AS INTEGER), 0), coalesce(CAST(base AS INTEGER), 0),"
-    " coalesce(CAST(bytes AS BLOB), x'')) WHERE content IS NULL;"
+    "UPDATE graph_states SET sum = row_sum(coalesce(CAST(name AS TEXT), ''), coalesce(CAST(parent AS TEXT), ''), coalesce(CAST(step AS INTEGER), 0),"
+    " coalesce(CAST(source AS TEXT), ''), coalesce(CAST(at_ms AS INTEGER), 0), coalesce(CAST(bytes AS BLOB), x''), coalesce(CAST(channels AS BLOB), x'')) WHERE kind = 1;"
+    "UPDATE graph_states SET sum = row_sum(coalesce(CAST(name AS TEXT), ''), coalesce(CAST(version AS INTEGER), 0), coalesce(CAST(base AS INTEGER), 0),"
+    " coalesce(CAST(bytes AS BLOB), x'')) WHERE kind = 2 AND content IS NULL;"
     "UPDATE graph_writes SET sum = row_sum(coalesce(CAST(checkpoint AS TEXT), ''), coalesce(CAST(task AS TEXT), ''), coalesce(CAST(idx AS INTEGER), 0),"
     " coalesce(CAST(channel AS TEXT), ''), coalesce(CAST(bytes AS BLOB), x''));"
     "UPDATE graph_interrupts SET sum = row_sum(coalesce(CAST(id AS TEXT), ''), coalesce(CAST(ns AS TEXT), ''), coalesce(CAST(checkpoint AS TEXT), ''),"
@@ -115,19 +116,19 @@ void mutate_row(const std::filesystem::path& workspace, Dice& dice) {
   auto db = Database::open(workspace, false, 1'000);
   REQUIRE(db);
   const auto& column = kColumns[dice.below(kColumns.size())];
-  const std::string table = column.table, name = column.name;
+  const std::string table = column.table, name = column.name, only = column.kind < 0 ? "" : " WHERE kind = " + std::to_string(column.kind);
   std::int64_t count = 0;
   {
-    auto rows = db->prepare("SELECT count(*) FROM " + table);
+    auto rows = db->prepare("SELECT count(*) FROM " + table + only);
     REQUIRE(rows);
     REQUIRE(rows->step());
     count = rows->integer(0);
   }
   if (count == 0) return;
   // Tables without rowid are told apart by all of their columns: one row's place among them is enough here.
-  const std::string key = table == "graph_checkpoints" ? "id" : table == "graph_blobs" ? "channel || version" : table == "graph_writes" ? "checkpoint || task || idx"
+  const std::string key = table == "graph_states" ? "space || kind || name || version" : table == "graph_names" ? "name" : table == "graph_writes" ? "checkpoint || task || idx"
                           : table == "graph_interrupts" ? "id" : "rowid";
-  auto row = db->prepare("SELECT CAST(" + name + " AS BLOB), typeof(" + name + "), " + key + " FROM " + table + " LIMIT 1 OFFSET " +
+  auto row = db->prepare("SELECT CAST(" + name + " AS BLOB), typeof(" + name + "), " + key + " FROM " + table + only + " LIMIT 1 OFFSET " +
                          std::to_string(dice.below(static_cast<std::size_t>(count))));
   REQUIRE(row);
   REQUIRE(row->step());
