@@ -33,7 +33,11 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr auto kPatience = std::chrono::seconds(600);  // the program is many times slower there
+#else
 constexpr auto kPatience = std::chrono::seconds(60);
+#endif
 
 // A folder in memory where there is one: the fault layer decides what survives, not the disk.
 fs::path scratch_root() {
