@@ -20,23 +20,12 @@ struct KernelTable {
   /// out[i] = scale * q + min. Quants are as this table's unpack wrote them.
   void (*expand)(std::size_t n, const std::int8_t* q, const float* scale, const float* min, float* out);
   void (*half_to_f32)(const std::uint16_t* x, std::size_t n, float* y);
-  void (*f32_to_half)(const float* x, std::size_t n, std::uint16_t* y);
   void (*bf16_to_f32)(const std::uint16_t* x, std::size_t n, float* y);
   void (*f32_to_bf16)(const float* x, std::size_t n, std::uint16_t* y);
   /// out[w * count + i] = row i · weight row w, for `weights` rows `stride` elements apart.
   void (*dot_f32)(std::size_t n, const float* w, std::size_t stride, std::size_t weights, const float* const* rows, std::size_t count, float* out);
   /// bf16 products summed in f32; null where the machine has no such instruction.
   void (*dot_bf16)(std::size_t n, const std::uint16_t* w, std::size_t stride, std::size_t weights, const std::uint16_t* const* rows, std::size_t count, float* out);
-  void (*rms_norm)(const float* x, std::size_t n, const float* gain, float eps, float gain_offset, float* y);
-  void (*layer_norm)(const float* x, std::size_t n, const float* gain, const float* bias, float eps, float* y);
-  /// y = act(x) * up, or act(x) when up is null. `act` numbers ops::Activation.
-  void (*activate)(int act, const float* x, const float* up, std::size_t n, float* y);
-  /// out[p] = scale * (q · k[p]) for `count` rows `stride` elements apart, f16 when half.
-  void (*scores)(const float* q, const void* k, std::size_t stride, bool half, std::size_t count, std::size_t d, float scale, float* out);
-  /// s becomes exp(s - max); returns the sum.
-  float (*softmax_terms)(float* s, std::size_t n);
-  /// acc += sum of w[p] * v[p].
-  void (*weighted_sum)(const float* w, const void* v, std::size_t stride, bool half, std::size_t count, std::size_t d, float* acc);
   void (*axpy)(float a, const float* x, std::size_t n, float* y);  // y += a * x
 };
 
