@@ -38,11 +38,6 @@ std::string Ended::last(const std::string& word) const {
   return {};
 }
 
-fs::path scratch_root() {
-  std::error_code none;
-  return fs::is_directory("/dev/shm", none) && ::access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : fs::temp_directory_path();
-}
-
 Ended run_worker(const std::string& mode, const fs::path& dir, const Faults& faults, const std::vector<std::string>& more,
                  std::atomic<pid_t>* running) {
   constexpr auto kPatience = std::chrono::seconds(60);
@@ -199,30 +194,8 @@ using namespace corvid::test;
 
 namespace {
 
-bool full() { return std::getenv("CORVID_FULL_MATRIX") != nullptr; }
-
-// The worker is many times slower under a sanitizer, and what the matrix shows is not a sanitizer's business.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t kSampleShare = 8;
-#else
-constexpr std::size_t kSampleShare = 1;
-#endif
-
-// 1…count, or a sample of `few` of them.
-std::vector<std::int64_t> points(std::int64_t count, std::size_t few, unsigned seed) {
-  few = std::max<std::size_t>(few / kSampleShare, 3);
-  std::vector<std::int64_t> all;
-  for (std::int64_t n = 1; n <= count; ++n) all.push_back(n);
-  if (full() || all.size() <= few) return all;
-  std::mt19937 random(seed);
-  std::shuffle(all.begin(), all.end(), random);
-  all.resize(few);
-  std::sort(all.begin(), all.end());
-  return all;
-}
-
 // Tasks that run side by side do not always make the same commits: the whole matrix takes some points more than one run had.
-std::int64_t beyond(std::int64_t calls) { return full() ? calls + calls / 20 : calls; }
+std::int64_t beyond(std::int64_t calls) { return full_matrix() ? calls + calls / 20 : calls; }
 
 struct Totals {
   std::atomic<std::int64_t> cases{0}, fired{0}, executions{0}, lost{0}, cases_that_lost{0}, wrong{0};
@@ -358,7 +331,7 @@ TEST_CASE("crash matrix: with synchronous=NORMAL the power matrix finds lost ste
   Totals totals;
   // Half-way through either process: by then there are acknowledged steps to lose.
   std::vector<std::int64_t> cases;
-  for (std::int64_t n = calm.calls / 4; n < calm.calls / 4 + (full() ? calm.calls / 2 : 12); ++n) cases.push_back(n);
+  for (std::int64_t n = calm.calls / 4; n < calm.calls / 4 + (full_matrix() ? calm.calls / 2 : 12); ++n) cases.push_back(n);
   each_case("power, NORMAL", cases, totals, [&](std::int64_t n, const auto& dir) {
     Faults faults;
     faults.with("FAULT_CRASH_AT", std::to_string(n)).with("FAULT_POWER", "discard").with("CRASH_WORKER_NORMAL", "1");
@@ -441,9 +414,9 @@ TEST_CASE("crash matrix: an allocation fails", "[crash]") {
   for (std::int64_t n = 1; n <= count; ++n) (n <= 1'000 ? cases : later).push_back(n);
   std::mt19937 random(8);
   std::shuffle(later.begin(), later.end(), random);
-  if (!full()) std::shuffle(cases.begin(), cases.end(), random);
-  cases.resize(full() ? 1'000 : 60 / kSampleShare);
-  later.resize(full() ? 1'000 : 60 / kSampleShare);
+  if (!full_matrix()) std::shuffle(cases.begin(), cases.end(), random);
+  cases.resize(full_matrix() ? 1'000 : 60 / kSampleShare);
+  later.resize(full_matrix() ? 1'000 : 60 / kSampleShare);
   cases.insert(cases.end(), later.begin(), later.end());
   Totals totals;
   each_case("allocation", cases, totals, [&](std::int64_t n, const auto& dir) {
@@ -457,7 +430,7 @@ TEST_CASE("crash matrix: an allocation fails", "[crash]") {
 TEST_CASE("crash matrix: 64 questions, answered in any order by other processes, some of them killed", "[crash]") {
   if (!faults_can_be_preloaded()) return;
   constexpr int kQuestions = 64;
-  const int rounds = full() ? 10 : 1;
+  const int rounds = full_matrix() ? 10 : 1;
   std::size_t processes = 0, killed = 0;
   const auto begun = std::chrono::steady_clock::now();
   for (int round = 0; round < rounds; ++round) {

@@ -22,8 +22,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-bool full() { return std::getenv("CORVID_FULL_MATRIX") != nullptr; }
-
 double seconds_since(Clock::time_point begun) { return std::chrono::duration<double>(Clock::now() - begun).count(); }
 
 Faults on(const std::string& url, const std::string& thread) {
@@ -73,7 +71,7 @@ TEST_CASE("crash matrix: killed before messages to PostgreSQL", "[crash][postgre
   std::vector<std::size_t> points;
   for (std::size_t n = 1; n <= messages; ++n) points.push_back(n);
   std::mt19937 random(11);
-  if (const char* some = std::getenv("CORVID_MATRIX_POINTS"); some || !full()) {
+  if (const char* some = std::getenv("CORVID_MATRIX_POINTS"); some || !full_matrix()) {
     std::shuffle(points.begin(), points.end(), random);
     points.resize(std::min<std::size_t>(points.size(), some ? std::stoul(some) : 20));
   }

@@ -39,12 +39,6 @@ constexpr auto kPatience = std::chrono::seconds(600);  // the program is many ti
 constexpr auto kPatience = std::chrono::seconds(60);
 #endif
 
-// A folder in memory where there is one: the fault layer decides what survives, not the disk.
-fs::path scratch_root() {
-  std::error_code none;
-  return fs::is_directory("/dev/shm", none) && ::access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : fs::temp_directory_path();
-}
-
 Status check(Database& db, const char* sql, const char* wanted) {
   CORVID_TRY(Statement row, db.prepare(sql));
   CORVID_TRY(const bool any, row.step());
@@ -67,28 +61,6 @@ Result<std::vector<std::vector<std::string>>> rows_of(Database& db, const std::s
 }
 
 }  // namespace
-
-bool faults_can_be_preloaded() {
-#if defined(__SANITIZE_ADDRESS__)
-  std::fprintf(stderr, "SKIPPED: faults are injected by a preloaded library, which the address sanitizer does not allow\n");
-  return false;
-#else
-  return true;
-#endif
-}
-
-bool full_matrix() { return std::getenv("CORVID_FULL_MATRIX") != nullptr; }
-
-std::vector<std::int64_t> points(std::int64_t count, std::size_t few, unsigned seed) {
-  std::vector<std::int64_t> all;
-  for (std::int64_t n = 1; n <= count; ++n) all.push_back(n);
-  if (full_matrix() || all.size() <= few) return all;
-  std::mt19937 random(seed);
-  std::shuffle(all.begin(), all.end(), random);
-  all.resize(few);
-  std::sort(all.begin(), all.end());
-  return all;
-}
 
 Json Ended::error() const {
   for (std::size_t at = err.rfind("{\"error\""); at != std::string::npos;) {

@@ -12,17 +12,9 @@
 #include "cli/run_program.hpp"
 #include "corvid/base/json.hpp"
 #include "corvid/base/result.hpp"
+#include "support/faults.hpp"
 
 namespace corvid::test {
-
-/// False, with a line that says so, under the address sanitizer: it must be the first library of a process, and faults are preloaded.
-bool faults_can_be_preloaded();
-
-/// CORVID_FULL_MATRIX: every point instead of a sample.
-bool full_matrix();
-
-/// 1…count, or a sample of `few` of them that is the same each time.
-std::vector<std::int64_t> points(std::int64_t count, std::size_t few, unsigned seed);
 
 using Faults = std::map<std::string, std::string>;  ///< FAULT_…, see support/fault_preload.c
 

@@ -1,7 +1,6 @@
 // Starts the crash worker with faults, reads what it says, and judges what is left.
 #pragma once
 
-#include <cstdio>
 #include <sys/types.h>
 
 #include <atomic>
@@ -12,18 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "support/faults.hpp"
+
 namespace corvid::test {
-
-/// False, with a line that says so, under the address sanitizer: it must be the first library of a process, and faults are preloaded.
-inline bool faults_can_be_preloaded() {
-#if defined(__SANITIZE_ADDRESS__)
-  std::fprintf(stderr, "SKIPPED: faults are injected by a preloaded library, which the address sanitizer does not allow\n");
-  return false;
-#else
-  return true;
-#endif
-}
-
 
 struct Faults {
   std::map<std::string, std::string> environment;  // FAULT_… and CRASH_WORKER_…
@@ -76,8 +66,5 @@ class Trial {
   std::vector<Promise> checkpoints_;
   std::map<std::string, int> results_;  // task -> process in which its result was stored
 };
-
-/// A folder in memory where there is one: the fault layer decides what survives, not the disk.
-std::filesystem::path scratch_root();
 
 }  // namespace corvid::test
