@@ -26,7 +26,7 @@ struct Client {
 };
 
 Client make_client(const RemoteConfig& config) {
-  const Endpoint& endpoint = config.endpoint;
+  const HttpUrl& endpoint = config.endpoint;
   if (!endpoint.tls) return {std::make_unique<httplib::ClientImpl>(endpoint.host, endpoint.port), nullptr};
   auto client = std::make_unique<httplib::SSLClient>(endpoint.host, endpoint.port);
   client->enable_server_certificate_verification(true);
@@ -71,7 +71,7 @@ bool AttemptRun::headers(const httplib::Response& response) {
   } else if (begins_with(content_type_, "application/json")) {
     kind_ = Kind::whole;
   } else {
-    status_ = fail(Error::bad_input(t_.config_->endpoint.name + " answered with the content type '" + content_type_ +
+    status_ = fail(Error::bad_input(t_.config_->endpoint.name() + " answered with the content type '" + content_type_ +
                                     "'; a chat endpoint gives text/event-stream or application/json: is base_url right?").at_key("base_url"));
     return false;
   }
@@ -126,7 +126,7 @@ bool AttemptRun::chunk(std::string_view text, std::uint64_t offset) {
 Attempt AttemptRun::refusal() const {
   const RemoteConfig& config = *t_.config_;
   const std::string words = refusal_text(text_);
-  std::string message = config.endpoint.name + " answered " + std::to_string(http_status_) + (reason_.empty() ? "" : " " + reason_) +
+  std::string message = config.endpoint.name() + " answered " + std::to_string(http_status_) + (reason_.empty() ? "" : " " + reason_) +
                         (words.empty() ? "" : ": " + words);
   Attempt out;
   out.again = http_status_ == 429 || http_status_ == 503;
@@ -154,7 +154,7 @@ Attempt AttemptRun::refusal() const {
 
 Attempt AttemptRun::unanswered(int code, long verified) const {
   const auto error = static_cast<httplib::Error>(code);
-  const std::string& name = t_.config_->endpoint.name;
+  const std::string name = t_.config_->endpoint.name();
   const auto say = [&](std::string message, bool again) { return Attempt{fail(Error::network(std::move(message))), again, std::nullopt}; };
   switch (error) {
     case httplib::Error::Connection:

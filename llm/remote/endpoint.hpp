@@ -6,20 +6,13 @@
 
 #include "corvid/base/result.hpp"
 #include "corvid/llm/remote_chat_model.hpp"
+#include "src/base/http_url.hpp"
 
 namespace corvid::llm {
 
-struct Endpoint {
-  bool tls = true;
-  std::string host;                       ///< without the brackets of an IPv6 address
-  int port = 443;
-  std::string path;                       ///< "/v1/chat/completions"
-  std::string name;                       ///< "https://host:port/v1/chat/completions", for people
-};
-
 /// "http(s)://host[:port][/path]", "/chat/completions" added where it is not the path's end. Errors: invalid_argument (anything
 /// else, a user name or key in the URL, http to another machine without leave).
-Result<Endpoint> parse_endpoint(std::string_view base_url, bool allow_plain_http);
+Result<HttpUrl> parse_endpoint(std::string_view base_url, bool allow_plain_http);
 
 /// The key that the options name, white space around it removed; empty for none. Errors: not_found (variable, file), io,
 /// invalid_argument (both named, an empty key, a control character, over 16 KiB). No message repeats any of it.

@@ -24,7 +24,7 @@ namespace corvid::llm {
 struct RemoteConfig {
   Runtime* runtime = nullptr;
   RemoteChatOptions options;
-  Endpoint endpoint;
+  HttpUrl endpoint;
   std::string key;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <csignal>
+#include <ctime>
 #include <deque>
 #include <system_error>
 #include <thread>
@@ -67,7 +68,7 @@ class Queue : public SpanSink {
 
 class OtlpTracer : public Tracer {
  public:
-  OtlpTracer(Runtime& runtime, otlp::Endpoint endpoint, OtlpOptions options)
+  OtlpTracer(Runtime& runtime, HttpUrl endpoint, OtlpOptions options)
       : runtime_(runtime),
         options_(std::move(options)),
         poster_(std::move(endpoint), options_),
@@ -100,9 +101,9 @@ class OtlpTracer : public Tracer {
     q.changed.notify_all();
     const bool all = q.changed.wait_for(lock, patience, [&] { return q.gone >= target; });
     const std::uint64_t lost = std::exchange(q.lost, 0);
-    if (!all) return fail(Error::deadline_exceeded(std::to_string(target - q.gone) + " spans still wait for " + poster_.endpoint().name));
+    if (!all) return fail(Error::deadline_exceeded(std::to_string(target - q.gone) + " spans still wait for " + poster_.endpoint().name()));
     if (lost > 0)
-      return fail(Error::network(std::to_string(lost) + " spans could not be delivered to " + poster_.endpoint().name + ": " + q.why_lost));
+      return fail(Error::network(std::to_string(lost) + " spans could not be delivered to " + poster_.endpoint().name() + ": " + q.why_lost));
     return {};
   }
 
@@ -143,7 +144,7 @@ class OtlpTracer : public Tracer {
   otlp::Answer deliver(const std::string& body) {
     otlp::Answer answer = poster_.post(body);
     if (answer.status != 429 && answer.status != 502 && answer.status != 503 && answer.status != 504) return answer;
-    const auto asked = otlp::parse_retry_after(answer.retry_after, std::time(nullptr)).value_or(kRetryPause);
+    const auto asked = parse_retry_after(answer.retry_after, std::time(nullptr)).value_or(kRetryPause);
     if (asked > kMostRetryPause) return answer;
     std::unique_lock lock(queue_->mutex);
     if (queue_->changed.wait_for(lock, asked, [&] { return queue_->stopping; })) return answer;
@@ -173,7 +174,7 @@ class OtlpTracer : public Tracer {
     // One line for a collector that is away, not one a second.
     if (!std::exchange(complained_, true)) {
       runtime_.log(LogLevel::warn, "tracing",
-                   std::to_string(lost) + " spans could not be delivered to " + poster_.endpoint().name + ": " + why);
+                   std::to_string(lost) + " spans could not be delivered to " + poster_.endpoint().name() + ": " + why);
     }
   }
 

@@ -32,6 +32,14 @@ std::string unanswered(httplib::Error error, long verified) {
 
 }  // namespace
 
+Result<HttpUrl> parse_endpoint(std::string_view url, bool allow_plain_http) {
+  static const HttpUrlWords kWords{"endpoint", "the collector's endpoint must be \"http(s)://host[:port][/path]\"", "a header", "spans and headers",
+                                   "allow plain http (OTEL_EXPORTER_OTLP_INSECURE=true)"};
+  CORVID_TRY(auto out, parse_http_url(url, allow_plain_http, kWords));
+  if (out.path.empty() || out.path == "/") out.path = "/v1/traces";
+  return out;
+}
+
 void Poster::watch(int socket) {
   const int copy = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
   std::lock_guard lock(mutex_);

@@ -206,7 +206,7 @@ TEST_CASE("OTLP over TLS: a certificate is trusted only where it is given", "[ot
 
 TEST_CASE("OTLP: endpoints", "[otlp]") {
   const auto read = [](const char* url, bool plain = false) { return otlp::parse_endpoint(url, plain); };
-  CHECK(read("http://localhost:4318")->name == "http://localhost:4318/v1/traces");
+  CHECK(read("http://localhost:4318")->name() == "http://localhost:4318/v1/traces");
   CHECK(read("https://a.example")->port == 443);
   CHECK(read("https://a.example/")->path == "/v1/traces");
   CHECK(read("HTTPS://a.example/otel/v1/traces")->path == "/otel/v1/traces");
@@ -220,9 +220,6 @@ TEST_CASE("OTLP: endpoints", "[otlp]") {
     CHECK(endpoint.error().code() == ErrorCode::invalid_argument);
     CHECK(endpoint.error().key() == "endpoint");
   }
-  CHECK(otlp::parse_retry_after(" 3 ", 0) == 3s);
-  CHECK(otlp::parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 784111772) == 5s);
-  CHECK_FALSE(otlp::parse_retry_after("soon", 0));
   Runtime runtime;
   OtlpOptions options;
   options.endpoint = "http://localhost:4318";
