@@ -34,8 +34,11 @@ Error sqlite_error(sqlite3* db, int code, std::string_view doing) {
     case SQLITE_PERM:
     case SQLITE_READONLY:
     case SQLITE_IOERR: return place(Error::io(text));
-    default: return place(Error::internal(text));
+    default: break;
   }
+  // A number in the file's header; SQLite has no code of its own for it.
+  if (why == "unsupported file format") return place(Error::bad_input(text + "; the file is damaged, or from a newer SQLite"));
+  return place(Error::internal(text));
 }
 
 // SQL is always the program's own, so where it does not fit the tables, they are not those that the program makes.

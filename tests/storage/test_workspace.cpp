@@ -110,6 +110,20 @@ TEST_CASE("workspace: what is no workspace is refused", "[storage]") {
   CHECK(Workspace::open(dir / "other.db").error().code() == ErrorCode::bad_input);
 }
 
+TEST_CASE("workspace: a header that names a format of no SQLite is the file's damage", "[storage]") {
+  TempDir dir;
+  const auto path = dir / "corvid.db";
+  REQUIRE(Workspace::open(path));
+  std::string bytes = read_file(path);
+  REQUIRE(bytes.size() > 100);
+  bytes.replace(44, 4, std::string("\0\0\x07\xfc", 4));
+  write_file(path, bytes);
+  const auto opened = Workspace::open(path);
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().code() == ErrorCode::bad_input);
+  CHECK(opened.error().file() == path.string());
+}
+
 TEST_CASE("workspace: several processes write, nothing is lost", "[storage]") {
   TempDir dir;
   {
