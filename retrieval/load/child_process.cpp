@@ -96,29 +96,91 @@ bool without_network() {
   return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-// Between fork and exec only what is async-signal-safe.
-[[noreturn]] void become(const char* program, char* const* argv, int output, int errors, const ProcessLimits& limits) {
-  const auto limit = [](int resource, rlim_t value) {
-    const struct rlimit bound { value, value };
-    ::setrlimit(static_cast<__rlimit_resource_t>(resource), &bound);
-  };
-  limit(RLIMIT_CPU, static_cast<rlim_t>(limits.timeout.count()));
-  limit(RLIMIT_AS, static_cast<rlim_t>(limits.memory_bytes));
+void limit(int resource, std::uint64_t value) {
+  const struct rlimit bound { value, value };
+  ::setrlimit(static_cast<__rlimit_resource_t>(resource), &bound);
+}
+
+// What a process has of its own, after the fork. Only what is async-signal-safe.
+void settle(int output, int errors, const ProcessLimits& limits) {
+  limit(RLIMIT_CPU, static_cast<std::uint64_t>(limits.timeout.count()));
   limit(RLIMIT_FSIZE, 0);
   limit(RLIMIT_CORE, 0);
+  const int nothing = ::open("/dev/null", O_RDONLY);
+  if (nothing < 0 || ::dup2(nothing, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(errors, 2) < 0) ::_exit(127);
+  for (const int signal : {SIGPIPE, SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTERM, SIGINT}) ::signal(signal, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// Between fork and exec only what is async-signal-safe.
+[[noreturn]] void become(const char* program, char* const* argv, int output, int errors, const ProcessLimits& limits) {
+  limit(RLIMIT_AS, limits.memory_bytes);
   if (!without_network()) {
     constexpr char kWhy[] = "the kernel has no seccomp filters, without which no converter is run";
     (void)!::write(errors, kWhy, sizeof kWhy - 1);
     ::_exit(126);
   }
-  const int nothing = ::open("/dev/null", O_RDONLY);
-  if (nothing < 0 || ::dup2(nothing, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(errors, 2) < 0) ::_exit(127);
-  ::signal(SIGPIPE, SIG_DFL);
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  settle(output, errors, limits);
   ::execv(program, argv);
   ::_exit(127);
+}
+
+// `child` runs after the fork, with the ends that become the standard output and error, and does not come back.
+Result<ProcessOutput> run_child(const std::string& name, FunctionRef<void(int output, int errors)> child_body, const ProcessLimits& limits,
+                                const CancellationToken& cancellation) {
+  Pipe output, errors;
+  if (!output.open() || !errors.open()) return fail(Error::io(std::string("cannot make a pipe: ") + std::strerror(errno)));
+  Child child;
+  child.pid = ::fork();
+  if (child.pid < 0) return fail(Error::io(std::string("cannot start ") + name + ": " + std::strerror(errno)));
+  if (child.pid == 0) {
+    child_body(output.write_end, errors.write_end);
+    ::_exit(127);
+  }
+  Pipe::shut(output.write_end);
+  Pipe::shut(errors.write_end);
+
+  ProcessOutput out;
+  std::array<char, 65536> buffer{};
+  const auto deadline = std::chrono::steady_clock::now() + limits.timeout;
+  while (output.read_end >= 0 || errors.read_end >= 0) {
+    CORVID_TRY_STATUS(cancellation.check());
+    if (std::chrono::steady_clock::now() >= deadline)
+      return fail(Error::limit_exceeded(name + " took more than " + std::to_string(limits.timeout.count()) + " s"));
+    std::array<pollfd, 2> ready{pollfd{output.read_end, POLLIN, 0}, pollfd{errors.read_end, POLLIN, 0}};
+    if (::poll(ready.data(), ready.size(), 100) < 0 && errno != EINTR) return fail(Error::io(std::string("poll: ") + std::strerror(errno)));
+    for (std::size_t i = 0; i < ready.size(); ++i) {
+      if (ready[i].fd < 0 || ready[i].revents == 0) continue;
+      const ssize_t n = ::read(ready[i].fd, buffer.data(), buffer.size());
+      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      if (n <= 0) {
+        Pipe::shut(i == 0 ? output.read_end : errors.read_end);
+      } else if (i == 0) {
+        if (out.output.size() + static_cast<std::size_t>(n) > limits.max_output_bytes)
+          return fail(Error::limit_exceeded(name + " gave more than " + std::to_string(limits.max_output_bytes) + " bytes"));
+        out.output.append(buffer.data(), static_cast<std::size_t>(n));
+      } else {
+        out.errors.append(buffer.data(), std::min(static_cast<std::size_t>(n), kMaxErrorBytes - out.errors.size()));
+      }
+    }
+  }
+  out.exit_code = child.wait(false);
+  return out;
+}
+
+[[noreturn]] void answer(FunctionRef<std::string()> body, int output, int errors, const ProcessLimits& limits) {
+  settle(output, errors, limits);
+  (void)without_network();
+  const std::string bytes = body();
+  for (std::size_t at = 0; at < bytes.size();) {
+    const ssize_t n = ::write(1, bytes.data() + at, bytes.size() - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) ::_exit(1);
+    at += static_cast<std::size_t>(n);
+  }
+  ::_exit(0);
 }
 
 }  // namespace
@@ -139,44 +201,14 @@ std::optional<std::string> find_program(const std::string& name) {
 
 Result<ProcessOutput> run_limited(const std::string& program, const std::vector<std::string>& arguments, const ProcessLimits& limits,
                                   const CancellationToken& cancellation) {
-  Pipe output, errors;
-  if (!output.open() || !errors.open()) return fail(Error::io(std::string("cannot make a pipe: ") + std::strerror(errno)));
   std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  Child child;
-  child.pid = ::fork();
-  if (child.pid < 0) return fail(Error::io(std::string("cannot start ") + program + ": " + std::strerror(errno)));
-  if (child.pid == 0) become(program.c_str(), argv.data(), output.write_end, errors.write_end, limits);
-  Pipe::shut(output.write_end);
-  Pipe::shut(errors.write_end);
+  return run_child(program, [&](int output, int errors) { become(program.c_str(), argv.data(), output, errors, limits); }, limits, cancellation);
+}
 
-  ProcessOutput out;
-  std::array<char, 65536> buffer{};
-  const auto deadline = std::chrono::steady_clock::now() + limits.timeout;
-  while (output.read_end >= 0 || errors.read_end >= 0) {
-    CORVID_TRY_STATUS(cancellation.check());
-    if (std::chrono::steady_clock::now() >= deadline)
-      return fail(Error::limit_exceeded(program + " took more than " + std::to_string(limits.timeout.count()) + " s"));
-    std::array<pollfd, 2> ready{pollfd{output.read_end, POLLIN, 0}, pollfd{errors.read_end, POLLIN, 0}};
-    if (::poll(ready.data(), ready.size(), 100) < 0 && errno != EINTR) return fail(Error::io(std::string("poll: ") + std::strerror(errno)));
-    for (std::size_t i = 0; i < ready.size(); ++i) {
-      if (ready[i].fd < 0 || ready[i].revents == 0) continue;
-      const ssize_t n = ::read(ready[i].fd, buffer.data(), buffer.size());
-      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-      if (n <= 0) {
-        Pipe::shut(i == 0 ? output.read_end : errors.read_end);
-      } else if (i == 0) {
-        if (out.output.size() + static_cast<std::size_t>(n) > limits.max_output_bytes)
-          return fail(Error::limit_exceeded(program + " gave more than " + std::to_string(limits.max_output_bytes) + " bytes"));
-        out.output.append(buffer.data(), static_cast<std::size_t>(n));
-      } else {
-        out.errors.append(buffer.data(), std::min(static_cast<std::size_t>(n), kMaxErrorBytes - out.errors.size()));
-      }
-    }
-  }
-  out.exit_code = child.wait(false);
-  return out;
+Result<ProcessOutput> call_limited(const std::string& name, FunctionRef<std::string()> body, const ProcessLimits& limits, const CancellationToken& cancellation) {
+  return run_child(name, [&](int output, int errors) { answer(body, output, errors, limits); }, limits, cancellation);
 }
 
 }  // namespace corvid::retrieval

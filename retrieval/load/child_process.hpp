@@ -1,4 +1,4 @@
-// run_limited: another program with hard limits, no shell, its output read into memory.
+// run_limited, call_limited: another program, or a function in a process of its own, with hard limits; its output read into memory.
 #pragma once
 
 #include <chrono>
@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "corvid/base/cancellation.hpp"
+#include "corvid/base/function_ref.hpp"
 #include "corvid/base/result.hpp"
 
 namespace corvid::retrieval {
 
 struct ProcessLimits {
   std::chrono::seconds timeout{60};            ///< wall clock; the same of CPU time
-  std::uint64_t memory_bytes = 0;              ///< address space
+  std::uint64_t memory_bytes = 0;              ///< address space; of a program only
   std::uint64_t max_output_bytes = 0;          ///< of stdout
 };
 
@@ -31,5 +32,9 @@ std::optional<std::string> find_program(const std::string& name);
 /// Errors: io, limit_exceeded (time, output), cancelled.
 Result<ProcessOutput> run_limited(const std::string& program, const std::vector<std::string>& arguments, const ProcessLimits& limits,
                                   const CancellationToken& cancellation);
+
+/// What `body` returns, from a copy of this process that has `body`'s thread alone: a defect in it ends the copy, not this process. `body` may
+/// allocate, but must take no lock that another thread may hold, start no thread and print nothing. `name` is for errors, which are run_limited's.
+Result<ProcessOutput> call_limited(const std::string& name, FunctionRef<std::string()> body, const ProcessLimits& limits, const CancellationToken& cancellation);
 
 }  // namespace corvid::retrieval

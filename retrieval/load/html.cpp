@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "retrieval/load/isolated_load.hpp"
 #include "retrieval/load/source_file.hpp"
 
 namespace corvid::retrieval {
@@ -176,7 +177,7 @@ const GumboElement* child(const GumboElement& parent, GumboTag tag) {
 
 }  // namespace
 
-Status load_html(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out) {
+Status parse_html(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out) {
   if (file.bytes.size() > kMaxBytes) return fail(Error::limit_exceeded("more than 16 MiB of HTML; split the file"));
   if (nesting(file.bytes) > kMaxDepth) return fail(Error::limit_exceeded("HTML elements nested more than " + std::to_string(kMaxDepth) + " deep"));
   const auto destroy = [](GumboOutput* tree) { gumbo_destroy_output(&kGumboDefaultOptions, tree); };
@@ -194,6 +195,11 @@ Status load_html(const SourceFile& file, const LoadLimits& limits, const Cancell
   }
   if (out.title.empty()) out.title = extractor.first_heading;
   return {};
+}
+
+Status load_html(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out) {
+  // gumbo 0.10 has assertions that some markup breaks, and they end the process.
+  return load_isolated(parse_html, file, limits, cancellation, out);
 }
 
 }  // namespace corvid::retrieval

@@ -41,6 +41,8 @@ using LoadFunction = Status (*)(const SourceFile& file, const LoadLimits& limits
 Status load_text(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out);
 Status load_markdown(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out);
 Status load_html(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out);
+/// load_html in this process, which some markup ends.
+Status parse_html(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out);
 Status load_csv(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out);
 Status load_json(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out);
 Status load_jsonl(const SourceFile& file, const LoadLimits& limits, const CancellationToken& cancellation, Document& out);

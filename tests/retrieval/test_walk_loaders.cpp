@@ -65,6 +65,26 @@ TEST_CASE("verbatim loaders: elements are the source's bytes") {
   CHECK(load_document(dir / "a.jsonl")->elements[1].lines.first == 3);
 }
 
+TEST_CASE("HTML that breaks its parser is one refused file, and ends no process") {
+  test::TempDir dir;
+  test::write_file(dir / "a.html", "<table><td><svg><select><title/l><table><table>");
+  const auto broken = load_document(dir / "a.html");
+  REQUIRE_FALSE(broken);
+  CHECK(broken.error().code() == ErrorCode::bad_input);
+  CHECK(broken.error().message().find("parser") != std::string::npos);
+  CHECK(broken.error().file() == (dir / "a.html").string());
+  test::write_file(dir / "b.html", "<p>\xff\xfe not UTF-8 \xc3</p>");
+  REQUIRE(load_document(dir / "b.html"));
+  std::string deep;
+  for (int i = 0; i < 5000; ++i) deep += "<div>";
+  test::write_file(dir / "c.html", deep);
+  CHECK(load_document(dir / "c.html").error().code() == ErrorCode::limit_exceeded);
+  LoadLimits few;
+  few.max_elements = 2;
+  test::write_file(dir / "d.html", "<p>1<p>2<p>3");
+  CHECK(load_document(dir / "d.html", few).error().code() == ErrorCode::limit_exceeded);
+}
+
 TEST_CASE("HTML gives text by heading; a damaged PDF is bad_input") {
   test::TempDir dir;
   test::write_file(dir / "a.html", "<title>T</title>\n<h1>H</h1>\n<p>one <b>two</b></p><script>no</script>");
