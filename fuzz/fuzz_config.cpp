@@ -1,5 +1,6 @@
-// A hub folder's config.json of any bytes: a checked configuration, or a typed error.
+// A hub folder's config.json, or after "GGUF" a file's metadata, of any bytes: a checked configuration, or a typed error.
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -18,8 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     weights << kHeader << std::string(4, '\0');
     return made;
   }();
-  std::ofstream(folder / "config.json", std::ios::binary | std::ios::trunc).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
-  const auto file = corvid::ModelFile::open(folder);
+  const bool gguf = size >= 4 && std::memcmp(data, "GGUF", 4) == 0;
+  const std::filesystem::path written = gguf ? folder.string() + ".gguf" : (folder / "config.json").string();
+  std::ofstream(written, std::ios::binary | std::ios::trunc).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  const auto file = corvid::ModelFile::open(gguf ? written : folder);
   if (!file) return 0;
   const auto config = corvid::llm::read_config(**file);
   if (!config) {

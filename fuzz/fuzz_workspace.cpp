@@ -23,7 +23,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
   };
   (void)(*workspace)->read(ask);
-  constexpr corvid::Migration steps[] = {{"fuzz", 1, "CREATE TABLE fuzz_rows(id INTEGER PRIMARY KEY, text TEXT)"}};
-  (void)(*workspace)->migrate(steps);
+  constexpr corvid::Migration steps[] = {{"fuzz", 1, "CREATE TABLE fuzz_rows(id INTEGER PRIMARY KEY, text TEXT)"}, {"fuzz", 2, "ALTER TABLE fuzz_rows ADD COLUMN more BLOB"}};
+  if (const auto made = (*workspace)->migrate(steps)) {
+    const auto put = [](corvid::Database& db) -> corvid::Status {
+      CORVID_TRY(auto row, db.prepare("INSERT INTO fuzz_rows(text) VALUES(?)"));
+      row.bind(1, std::string_view("a row"));
+      CORVID_TRY(const bool more, row.step());
+      return more ? corvid::fail(corvid::Error::internal("an INSERT gave a row")) : corvid::Status{};
+    };
+    for (int i = 0; i < 2; ++i) (void)(*workspace)->write(put);
+  } else if (made.error().code() == corvid::ErrorCode::internal) {
+    std::abort();
+  }
+  (void)(*workspace)->read(ask);
   return 0;
 }

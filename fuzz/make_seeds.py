@@ -11,6 +11,7 @@ import re
 import sqlite3
 import struct
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -112,6 +113,30 @@ def documents(kind):
         yield '\ufeff{"text": "\\ud83d\\ude00 \\u0000"}\r\n'
 
 
+def json_texts():
+    yield from configs()
+    yield '{"a": 1, "a": 2}'
+    yield "[[[[[[[[1]]]]]]]]"
+    yield '{"a": {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}}'
+    yield '[' + '1234567890,' * 300 + '0]'
+    yield "[" * 130 + "]" * 130
+    yield '"\\ud83d\\ude00\\u00e9\\n\\/\\b\\f\\r\\t\\\\"'
+    yield '"\xff"'
+    yield "-0.0e-10"
+    yield ""
+    yield "{} x"
+
+
+def settings():
+    yield '{"model": "m.gguf", "threads": 2, "ask": {"top-k": 5, "model": ["a", "b"]}}'
+    yield '{"endpoint": "http://x"}'
+    yield '{"ask": {"api-key-file": "x", "threads": true}, "ingest": {}}'
+    yield '{"model": {"a": {"b": 1}}}'
+    yield '{"model": null}'
+    yield '{"unknown": 1}'
+    yield '[1]'
+
+
 def configs():
     base = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 100,
             "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": True}
@@ -125,6 +150,15 @@ def configs():
         yield json.dumps(base | {"rope_scaling": scaling})
         yield json.dumps(base | {"rope_parameters": {"full_attention": scaling, "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}})
     yield json.dumps({"model_type": "gemma3", "text_config": base | {"model_type": "gemma3_text", "head_dim": 16}})
+    for changed in [{"partial_rotary_factor": 0.5}, {"num_attention_heads": 0}, {"num_hidden_layers": 0}, {"vocab_size": "x"}, {"attention_bias": True}, {"mlp_bias": True},
+                    {"tie_word_embeddings": False}, {"model_type": "other"}, {"hidden_act": "relu"}, {"num_key_value_heads": 3}, {"max_position_embeddings": 1e9}, {"rope_theta": 0.5},
+                    {"final_logit_softcapping": 30.0}, {"sliding_window_pattern": 0}]:
+        yield json.dumps(base | changed)
+        yield json.dumps(base | {"model_type": "gemma3_text", "head_dim": 16, "sliding_window": 32} | changed)
+    for scaling in [{"rope_type": "llama3", "factor": 8.0}, {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0, "original_max_position_embeddings": 128},
+                    {"rope_type": "yarn", "factor": 4.0}, {"rope_type": "dynamic", "factor": 2.0}, {"rope_type": "linear"}, {"rope_type": "linear", "factor": 0}]:
+        yield json.dumps(base | {"rope_scaling": scaling})
+    yield from gguf_configs()
 
 
 # ---- binary files
@@ -149,6 +183,38 @@ def ggufs():
     yield struct.pack("<IQQ", 3, 0, 1) + text("a") + struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 4, 1) + b"\0" * 4
 
 
+def gguf_configs():
+    def file(name, numbers, reals=(), words=(), dims=(64, 100)):
+        entries = [text("general.architecture") + struct.pack("<I", 8) + text(name)]
+        entries += [text(f"{name}.{key}") + struct.pack("<II", 4, value) for key, value in numbers.items()]
+        entries += [text(f"{name}.{key}") + struct.pack("<If", 6, value) for key, value in reals]
+        entries += [text(f"{name}.{key}") + struct.pack("<I", 8) + text(value) for key, value in words]
+        tensor = text("token_embd.weight") + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", d) for d in dims) + struct.pack("<IQ", 12 if len(dims) == 1 else 2, 0)
+        head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(entries)) + b"".join(entries) + tensor
+        return head + b"\0" * (-len(head) % 32) + b"\1" * 3600
+    numbers = {"block_count": 2, "embedding_length": 64, "feed_forward_length": 128, "attention.head_count": 4, "attention.head_count_kv": 2, "context_length": 256}
+    eps = [("attention.layer_norm_rms_epsilon", 1e-5), ("rope.freq_base", 1e4)]
+    yield file("llama", numbers, eps)
+    yield file("qwen2", numbers, eps + [("rope.scaling.factor", 2.0)], [("rope.scaling.type", "linear")])
+    yield file("qwen3", numbers | {"attention.key_length": 16, "attention.value_length": 16}, eps + [("rope.scale_linear", 2.0)])
+    yield file("llama", numbers, eps + [("rope.scaling.factor", 4.0), ("rope.scaling.original_context_length", 64.0), ("rope.scaling.yarn_log_multiplier", 0.1),
+                                        ("rope.scaling.attn_factor", 1.0), ("rope.scaling.yarn_beta_fast", 32.0), ("rope.scaling.yarn_beta_slow", 1.0)], [("rope.scaling.type", "yarn")])
+    yield file("llama", numbers, eps + [("rope.scaling.yarn_ext_factor", 0.5)], [("rope.scaling.type", "yarn")])
+    yield file("llama", numbers, eps, [("rope.scaling.type", "other")])
+    yield file("llama", numbers | {"expert_count": 8}, eps)
+    yield file("llama", numbers | {"attention.value_length": 8}, eps)
+    yield file("llama", numbers | {"attention.head_count": 0}, eps)
+    yield file("llama", numbers | {"context_length": 0xffffffff}, eps)
+    yield file("llama", numbers | {"attention.head_count_kv": 0xffffffff}, eps, [("rope.scaling.type", "none")])
+    yield file("llama", numbers, eps, dims=(256,))
+    yield file("mamba", numbers)
+    gemma = numbers | {"attention.key_length": 16, "attention.value_length": 16, "attention.sliding_window": 32, "attention.sliding_window_pattern": 2}
+    yield file("gemma3", gemma, eps + [("rope.freq_base_swa", 1e4)])
+    yield file("gemma3", gemma | {"block_count": 62}, eps)
+    yield file("gemma3", gemma | {"attention.sliding_window_pattern": 0}, eps)
+    yield file("gemma3", gemma, eps + [("final_logit_softcapping", 30.0)])
+
+
 def safetensors():
     for header, data in [({"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}, 16), ({"__metadata__": {"format": "pt"}, "a": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]},
                          "b": {"dtype": "I64", "shape": [], "data_offsets": [6, 14]}}, 14), ({}, 0), ({"e": {"dtype": "F16", "shape": [0, 5], "data_offsets": [0, 0]}}, 0)]:
@@ -156,12 +222,21 @@ def safetensors():
         yield struct.pack("<Q", len(head)) + head + b"\1" * data
 
 
-def workspaces(folder):
+def workspaces():
     """Small databases as SQLite writes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from databases(pathlib.Path(folder))
+
+
+def databases(folder):
     for number, sql in enumerate(["PRAGMA page_size=512; PRAGMA application_id=1129468996; CREATE TABLE corvid_migrations(module TEXT NOT NULL, version INTEGER NOT NULL,"
                                   " PRIMARY KEY(module, version)) WITHOUT ROWID; INSERT INTO corvid_migrations VALUES('graphs', 1), ('retrieval', 2)",
                                   "PRAGMA page_size=512; PRAGMA application_id=1129468996; CREATE TABLE t(x); CREATE INDEX i ON t(x); INSERT INTO t VALUES('a'), (1), (x'00'), (NULL)",
-                                  "PRAGMA page_size=512; CREATE TABLE other(x)"]):
+                                  "PRAGMA page_size=512; CREATE TABLE other(x)"] +
+                                 ["PRAGMA page_size=512; PRAGMA application_id=1129468996; CREATE TABLE corvid_migrations(module TEXT NOT NULL, version INTEGER NOT NULL,"
+                                  f" PRIMARY KEY(module, version)) WITHOUT ROWID; CREATE TABLE {table}(id INTEGER PRIMARY KEY, text TEXT); INSERT INTO corvid_migrations VALUES {rows}"
+                                  for table, rows in [("fuzz_rows", "('fuzz', 1)"), ("fuzz_rows", "('fuzz', 1), ('fuzz', 2)"), ("other", "('fuzz', 1)"), ("fuzz_rows", "('fuzz', 7)"),
+                                                      ("fuzz_rows", "('fuzz', 'x')")]]):
         path = folder / f"tmp-{number}.db"
         path.unlink(missing_ok=True)
         db = sqlite3.connect(path)
@@ -174,16 +249,31 @@ def workspaces(folder):
 
 
 def tokenizers():
-    for each in json.loads((ROOT / "tests/golden/tokenizer_files.json").read_text())["files"]:
-        file = each["file"]
-        vocab = file["model"].get("vocab")
-        if isinstance(vocab, dict) and len(vocab) > 60:  # small enough that damage finds the rest
-            kept = dict(list(vocab.items())[:40] + [(k, v) for k, v in vocab.items() if k.startswith("<")])
-            file["model"]["vocab"] = {k: i for i, k in enumerate(kept)}
-            file["model"]["merges"] = [m for m in file["model"].get("merges", []) if all(p in kept and True for p in (m if isinstance(m, list) else m.split(" "))) and
-                                       "".join(m if isinstance(m, list) else m.split(" ")) in kept][:20]
-        yield json.dumps(file)
-        yield json.dumps(each["file"])
+    def compact(file):
+        return json.dumps(file, separators=(",", ":"), ensure_ascii=False)
+    for number, each in enumerate(json.loads((ROOT / "tests/golden/tokenizer_files.json").read_text())["files"]):
+        yield compact(each["file"])
+        if number % 4 != 1:
+            continue
+        yield compact(each["file"] | {"post_processor": {"type": "RobertaProcessing", "cls": ["<s>", 1], "sep": ["</s>", 2]}})
+        yield compact(each["file"] | {"post_processor": {"type": "Sequence", "processors": [{"type": "BertProcessing", "cls": ["<s>", 1], "sep": ["none", 2]}]}})
+        model = each["file"]["model"]
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges", [])]
+        yield compact(each["file"] | {"model": model | {"merges": pairs}})
+        for changed in [{"merges": [1]}, {"dropout": 0.1}, {"unk_token": "none"}, {"continuing_subword_prefix": "##"}, {"byte_fallback": not model.get("byte_fallback")}, {"type": "Unigram"}, {"merges": None},
+                        {"vocab": {}}, {"vocab": {"a": 99999999}}]:
+            yield compact(each["file"] | {"model": model | changed})
+        for behavior in ["Isolated", "Removed", "MergedWithNext", "Contiguous"]:
+            yield compact(each["file"] | {"pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": behavior, "invert": False}})
+        for pre in [{"type": "Metaspace", "replacement": "\u2581", "add_prefix_space": True}, {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never", "split": True},
+                    {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "other"}, {"type": "Metaspace", "replacement": ""}, {"type": "ByteLevel", "use_regex": False},
+                    {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}]}, {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, {"type": "Digits"}]}, {"type": "Other"},
+                    {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "a+"}, "behavior": "Isolated"}, {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]}]:
+            yield compact(each["file"] | {"pre_tokenizer": pre})
+        for decoder in [{"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never"}, {"type": "Other"}, {"type": "Sequence", "decoders": [{"type": "Other"}]}]:
+            yield compact(each["file"] | {"decoder": decoder})
+        yield compact(each["file"] | {"added_tokens": [{"id": 0, "content": "<unk>", "special": True, "normalized": True, "lstrip": True, "rstrip": True}]})
+        yield compact(each["file"] | {"added_tokens": [{"id": 0, "content": "<unk>", "single_word": True}]})
     yield json.dumps({"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
                                 "vocab": {w: i for i, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "hello", "##o", "wor", "##ld", ",", "!"])}},
                       "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True},
@@ -213,7 +303,8 @@ SEEDS = {
     "tokenizer_file": (tokenizers, JSON_WORDS + words_in("src/text/hub_*.cpp", "src/text/normalizers.cpp", "src/text/pretokenize.cpp", pattern=r'"(\w{2,30})"')),
     "tokenizer_text": (tokenizer_texts, ["<s>", "</s>", "<unk>", "<0x0A>", "\u2581", "\u0301", "\ufeff", "'ll", "  ", "\u4e2d"]),
     "config": (configs, JSON_WORDS + words_in("llm/config/llm_config.cpp", pattern=r'"([a-z_0-9]{3,40})"')),
-    "json": (configs, JSON_WORDS),
+    "settings": (settings, JSON_WORDS + ["model", "threads", "top-k", "ask", "ingest", "endpoint", "remote-model", "api-key-env", "ca-file"]),
+    "json": (json_texts, JSON_WORDS),
     "html": (lambda: documents("html"), ["<p>", "</p>", "<h1>", "<table>", "<td>", "<svg>", "<template>", "<script>", "<!--", "-->", "&amp;", "&#x", "<![CDATA[", "<select>"]),
     "csv": (lambda: documents("csv"), ['"', '""', ",", ";", "\t", "\r\n", "\n"]),
     "jsonl": (lambda: documents("jsonl"), JSON_WORDS + ["\n", "text", "content", "title"]),
@@ -230,7 +321,7 @@ def main():
         sys.exit(__doc__)
     out = pathlib.Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    makers = {name: make for name, (make, _) in SEEDS.items()} | {"workspace": lambda: workspaces(out)}
+    makers = {name: make for name, (make, _) in SEEDS.items()} | {"workspace": workspaces}
     for name, make in makers.items():
         folder = out / name
         folder.mkdir(exist_ok=True)
