@@ -221,13 +221,15 @@ void real_model(const char* name, std::size_t flips) {
   std::mt19937_64 random(5);
   std::vector<Field> targets = fields.structure;
   for (int i = 0; i < 1000 && !fields.string_lengths.empty(); ++i) targets.push_back(fields.string_lengths[random() % fields.string_lengths.size()]);
-  const auto every = full_matrix() ? 1 : 40;
-  const auto cases = static_cast<std::int64_t>(targets.size() * 6 + flips) / every;
+  const std::int64_t sample = full_matrix() ? 1 : 40;
+  const auto [index, of] = shard();
+  const auto first = index * sample, every = of * sample;
+  const auto cases = (static_cast<std::int64_t>(targets.size() * 6 + flips) - first + every - 1) / every;
   std::int64_t forwards = 0;
   std::vector<std::pair<std::size_t, int>> bits;
   for (std::size_t i = 0; i < flips; ++i) bits.emplace_back(random() % fields.end, static_cast<int>(random() % 9));   // 8: cut there
   run_isolated(std::string(name) + ", structural fields, flips and cuts", cases, size + kExtra, [&](Runtime& runtime, std::int64_t at) {
-    const auto n = static_cast<std::size_t>(at * every);
+    const auto n = static_cast<std::size_t>(first + at * every);
     std::size_t where = 0, width = 0;
     std::string damage(8, '\0');
     if (n < targets.size() * 6) {
@@ -252,7 +254,7 @@ void real_model(const char* name, std::size_t flips) {
     }
     copy.put(where, damage.data(), width);
     auto result = try_header(runtime, copy.path(), false);
-    if (result.accepted && result.wrong.empty() && forwards < (full_matrix() ? 200 : 3) && n % 7 == 0) {
+    if (result.accepted && result.wrong.empty() && forwards < (full_matrix() ? (200 + of - 1) / of : 3) && at % 7 == 0) {
       ++forwards;
       result = try_header(runtime, copy.path(), true);
     }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -64,5 +65,15 @@ std::optional<fs::path> test_data(std::string_view name) {
 }
 
 fs::path source_dir() { return CORVID_SOURCE_DIR; }
+
+Shard shard() {
+  const char* text = std::getenv("CORVID_SHARD");
+  if (!text) return {};
+  Shard shard;
+  if (std::sscanf(text, "%ld/%ld", &shard.index, &shard.of) != 2 || shard.of < 1 || shard.index < 0 || shard.index >= shard.of) {
+    throw std::runtime_error("CORVID_SHARD must be INDEX/OF, as in 0/8");
+  }
+  return shard;
+}
 
 }  // namespace corvid::test

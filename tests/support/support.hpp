@@ -35,4 +35,10 @@ std::optional<std::filesystem::path> test_data(std::string_view name);
 
 std::filesystem::path source_dir();
 
+/// The part of a long series of cases that this process runs: those whose number is `index` modulo `of`. Of CORVID_SHARD=INDEX/OF, else all.
+struct Shard {
+  long index = 0, of = 1;
+};
+Shard shard();
+
 }  // namespace corvid::test

@@ -13,6 +13,7 @@
 #include "corvid/graphs/threads.hpp"
 #include "corvid/runtime/wait.hpp"
 #include "support/catch.hpp"
+#include "support/support.hpp"
 
 namespace corvid::test {
 namespace {
@@ -150,7 +151,8 @@ long mutations_wanted(long otherwise) {
 
 void run_cases(const char* what, long count, const std::function<void(Dice& dice, Tally& tally)>& one) {
   const char* only = std::getenv("CORVID_CHECKPOINT_MUTATION");
-  const long first = only ? std::atol(only) : 0, end = only ? first + 1 : count;
+  const auto [index, of] = shard();
+  const long first = only ? std::atol(only) : index, end = only ? first + 1 : count;
   const auto peak_bytes = [] {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
@@ -159,7 +161,7 @@ void run_cases(const char* what, long count, const std::function<void(Dice& dice
   const auto before = peak_bytes();
   const auto start = std::chrono::steady_clock::now();
   Tally tally;
-  for (tally.cases = first; tally.cases < end; ++tally.cases) {
+  for (tally.cases = first; tally.cases < end; tally.cases += of) {
     Dice dice(0x20261126u + static_cast<std::uint64_t>(tally.cases));
     try {
       one(dice, tally);
@@ -169,7 +171,7 @@ void run_cases(const char* what, long count, const std::function<void(Dice& dice
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const auto grown = peak_bytes() - before;
-  std::printf("%s: %ld cases, %ld calls gave a value, %ld an error (", what, end - first, tally.values, tally.error_count());
+  std::printf("%s: %ld cases, %ld calls gave a value, %ld an error (", what, (end - first + of - 1) / of, tally.values, tally.error_count());
   for (std::size_t code = 0; code < tally.errors.size(); ++code) {
     if (tally.errors[code] != 0) std::printf("%s %ld; ", std::string(to_string(static_cast<ErrorCode>(code))).c_str(), tally.errors[code]);
   }

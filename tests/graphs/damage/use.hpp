@@ -37,7 +37,7 @@ void use_thread(Runtime& runtime, const Seed& seed, const std::shared_ptr<Checkp
 /// Of CORVID_CHECKPOINT_MUTATIONS, else `otherwise`.
 long mutations_wanted(long otherwise);
 
-/// Calls `one` for cases [0, count) — or for CORVID_CHECKPOINT_MUTATION alone — with dice of its own each; an exception is a wrong case.
+/// Calls `one` for cases [0, count) — or for CORVID_CHECKPOINT_MUTATION alone, or the shard() — with dice of its own each; an exception is a wrong case.
 /// Prints a line of totals.
 void run_cases(const char* what, long count, const std::function<void(Dice& dice, Tally& tally)>& one);
 
