@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 
+#include "cpu/dense_kernels.hpp"
 #include "cpu/optimised.hpp"
 #include "op_checks.hpp"
 
@@ -33,27 +34,25 @@ struct Activations {
   }
 };
 
-void store(const PackedProduct& p, std::size_t tile, const Activations& a, std::size_t g, const float* values) {
+void store(const DenseKernels& k, const PackedProduct& p, std::size_t tile, const Activations& a, std::size_t g, const float* values) {
   const std::size_t column = tile * kTileRows, columns = std::min(kTileRows, p.w->rows - column);
-  for (std::size_t r = 0; r < a.rows_of(g); ++r, values += kTileRows) {
-    float* out = p.y.as<float>() + static_cast<std::int64_t>(a.first + g * kGroupRows + r) * p.y.stride(0) + column;
-    for (std::size_t i = 0; i < columns; ++i) {
-      const float v = p.bias ? values[i] + p.bias[column + i] : values[i];
-      out[i] = p.accumulate ? out[i] + v : v;
-    }
+  float* out = p.y.as<float>() + static_cast<std::int64_t>(a.first + g * kGroupRows) * p.y.stride(0) + column;
+  for (std::size_t r = 0; r < a.rows_of(g); ++r, values += kTileRows, out += p.y.stride(0)) {
+    k.finish(values, p.bias ? p.bias + column : nullptr, p.act, p.accumulate, columns, out);
   }
 }
 
 // Tiles [begin, end) of all products in their order, against every group.
 void multiply(const PackedKernels& k, std::span<const PackedProduct> products, const Activations& a, std::size_t begin, std::size_t end) {
   alignas(64) float values[kGroupRows * kTileRows];
+  const DenseKernels& finish = dense_kernels();
   std::size_t before = 0;
   for (const PackedProduct& p : products) {
     const std::size_t tiles = p.w->tiles();
     for (std::size_t t = std::max(begin, before); t < std::min(end, before + tiles); ++t) {
       for (std::size_t g = 0; g < a.groups(); ++g) {
         k.product[p.w->format](p.w->tile(t - before), p.w->layout, a.group(g), a.rows_of(g), values);
-        store(p, t - before, a, g, values);
+        store(finish, p, t - before, a, g, values);
       }
     }
     before += tiles;
