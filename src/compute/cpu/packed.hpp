@@ -80,8 +80,9 @@ constexpr std::size_t kGroupRows = 16;
 struct PackedKernels {
   /// n is a multiple of 32; block b goes to out[b * stride].
   void (*quantise)(const float* x, std::size_t n, std::size_t stride, ActivationBlock* out);
-  /// out[r * 16 + i] = activation row r times the tile's row i; block b of row r is x[b * rows + r].
-  void (*product[kBlockFormats])(const std::uint8_t* tile, const PackedLayout& layout, const ActivationBlock* x, std::size_t rows, float* out);
+  /// out[(r * tiles + t) * 16 + i] = activation row r times row i of tile t, of one or two that follow each other; block b of row r is
+  /// x[b * rows + r].
+  void (*product[kBlockFormats])(const std::uint8_t* tile, std::size_t tiles, const PackedLayout& layout, const ActivationBlock* x, std::size_t rows, float* out);
 };
 
 /// Of the instruction set in use, as kernels().
