@@ -82,6 +82,42 @@ Result<Times> generate(Session& session, Engine& engine, std::vector<TokenId> pr
   return times;
 }
 
+// Tokens of each request's prompt where several run at once: short, so that what counts is the generation.
+constexpr std::size_t kShortPrompt = 16;
+
+/// So many greedy generations at once, each of a prompt of its own: tokens a second of all together, from the first request to the last token.
+Result<double> generate_together(Session& session, Engine& engine, std::int64_t requests, int max_tokens) {
+  const auto vocab = static_cast<std::size_t>(engine.tokenizer()->vocab_size());
+  std::vector<EventStream> streams;
+  const auto begin = Clock::now();
+  for (std::int64_t r = 0; r < requests; ++r) {
+    std::vector<TokenId> prompt{engine.tokenizer()->bos().value_or(0)};
+    for (std::size_t i = 1; i < kShortPrompt; ++i) prompt.push_back(static_cast<TokenId>((static_cast<std::size_t>(r) * 15485863 + i * 7919 + 17) % vocab));
+    GenerateRequest request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = max_tokens;
+    request.ignore_eos = true;
+    request.cancellation = session.cancellation();
+    CORVID_TRY(auto stream, engine.generate(std::move(request)));
+    streams.push_back(std::move(stream));
+  }
+  std::uint64_t tokens = 0;
+  // An event of each in turn: none of the bounded channels fills while another is read.
+  for (std::size_t open = streams.size(); open > 0;) {
+    open = 0;
+    for (EventStream& stream : streams) {
+      auto event = stream.next_blocking();
+      if (!event) continue;
+      if (!*event) return fail(std::move(event->error()));
+      if ((*event)->token) ++tokens;
+      ++open;
+    }
+  }
+  const double seconds = seconds_since(begin);
+  CORVID_TRY_STATUS(session.cancellation().check());
+  return static_cast<double>(tokens) / seconds;
+}
+
 class Bench final : public Command {
  public:
   CommandInfo info() const override {
@@ -95,6 +131,7 @@ class Bench final : public Command {
     set.integer("prompt-tokens", prompt_tokens_, 1, 1 << 20, "of llm: tokens of the prompt; of embed: tokens of each text");
     set.integer("generate-tokens", generate_tokens_, 2, 1 << 20, "of llm: tokens that each run generates");
     set.integer("depth", depth_, 0, 1 << 20, "of llm: tokens that stand before the generated ones");
+    set.integer("parallel", parallel_, 1, 1024, "of llm: above 1, so many requests at once as well, their tokens a second in all");
     set.integer("texts", texts_, 1, 1 << 20, "of embed");
     set.integer("runs", runs_, 3, 1000, "measured runs after one warm-up; the median counts");
     set.text("beir", retrieval_.folder, "folder of a BEIR data set: corpus.jsonl or corpus-*.jsonl, queries.jsonl, qrels; of embed: its first documents are the texts");
@@ -131,21 +168,33 @@ class Bench final : public Command {
     for (std::size_t i = 0; i < kPromptTokens; ++i) prompt.push_back(static_cast<TokenId>((i * 7919 + 17) % static_cast<std::size_t>(vocab)));
     std::vector<TokenId> before{engine.tokenizer()->bos().value_or(prompt.front())};
     for (std::int64_t i = 1; i < depth_; ++i) before.push_back(static_cast<TokenId>((static_cast<std::size_t>(i) * 104729 + 5) % static_cast<std::size_t>(vocab)));
-    std::vector<double> prefill, decode;
+    std::vector<double> prefill, decode, together;
     for (std::int64_t run = 0; run <= runs_; ++run) {
       CORVID_TRY(const Times read, generate(session, engine, prompt, 1));
       CORVID_TRY(const Times written, generate(session, engine, before, kGenerated));
+      if (parallel_ > 1) {
+        CORVID_TRY(const double speed, generate_together(session, engine, parallel_, kGenerated));
+        if (run > 0) together.push_back(speed);
+      }
       if (run == 0 || written.tokens < 2) continue;  // the warm-up
       prefill.push_back(static_cast<double>(kPromptTokens) / read.first_s);
       decode.push_back(static_cast<double>(written.tokens - 1) / written.rest_s);
     }
     if (decode.empty()) return fail(Error::internal("the engine generated nothing"));
     const double gb_s = median(decode) * static_cast<double>(engine.info().step_bytes) / 1e9;
-    const Json out = {{"model", engine.info().name}, {"architecture", engine.info().architecture}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
+    Json out = {{"model", engine.info().name}, {"architecture", engine.info().architecture}, {"precision", model_.precision}, {"device", model_.device}, {"threads", session.runtime().pool().threads()},
                       {"prefill_tok_s", median(prefill)}, {"decode_tok_s", median(decode)}, {"prompt_tokens", kPromptTokens}, {"generated_tokens", kGenerated}, {"depth", depth_}, {"runs", runs_},
                       {"step_bytes", engine.info().step_bytes}, {"decode_gb_s", gb_s}, {"load_ms", loaded.load_ms}, {"peak_memory_bytes", peak_memory_bytes()}};
+    if (parallel_ > 1) {
+      out["parallel"] = parallel_;
+      out["parallel_tok_s"] = median(together);
+    }
     if (session.json) return session.write_json(with_limits(session, out, gb_s, 0));
     char line[240];
+    if (parallel_ > 1) {
+      std::snprintf(line, sizeof line, "%.1f tok/s of %lld requests at once", median(together), static_cast<long long>(parallel_));
+      CORVID_TRY_STATUS(session.write_line(line));
+    }
     std::snprintf(line, sizeof line, "prefill %.1f tok/s, decode %.1f tok/s, %.1f GB/s of weights (%zu and %d tokens, median of %lld runs, %d threads)", median(prefill), median(decode), gb_s, kPromptTokens, kGenerated, static_cast<long long>(runs_), session.runtime().pool().threads());
     return session.write_line(line);
   }
@@ -204,7 +253,7 @@ class Bench final : public Command {
   std::string file_;
   IndexBench index_;
   std::string what_, synthetic_, quant_ = "bf16";
-  std::int64_t prompt_tokens_ = 512, generate_tokens_ = 128, texts_ = 1024, depth_ = 0;
+  std::int64_t prompt_tokens_ = 512, generate_tokens_ = 128, texts_ = 1024, depth_ = 0, parallel_ = 1;
   ModelOptions model_;
   std::int64_t runs_ = 3;
   RetrievalBench retrieval_;

@@ -138,6 +138,10 @@ TEST_CASE("contract: bench llm") {
   CHECK(out["generated_tokens"] == 128);
   CHECK(out["share_of_read"].get<double>() > 0);
   CHECK(out["limits"]["read_gb_s"].get<double>() > 0);
+  CHECK(!out.contains("parallel_tok_s"));
+  const auto together = json_of(run(dir, {"bench", "llm", "--model", kModel, "--generate-tokens", "8", "--prompt-tokens", "16", "--parallel", "3", "--threads", "2", "--json"}));
+  CHECK(together["parallel"] == 3);
+  CHECK(together["parallel_tok_s"].get<double>() > 0);
 }
 
 TEST_CASE("contract: bench index and bench tokenize") {

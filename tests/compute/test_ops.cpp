@@ -64,14 +64,14 @@ struct Machine {
     }
     return bytes;
   }
-  Result<Weight> prepare(const OpContext& ctx, DType dtype, std::int64_t rows, std::int64_t cols, const std::vector<std::byte>& bytes) {
+  Result<Weight> prepare(const OpContext& ctx, DType dtype, std::int64_t rows, std::int64_t cols, const std::vector<std::byte>& bytes, WeightUse use = WeightUse::matrix) {
     TensorInfo info;
     info.name = "weight";
     info.dtype = dtype;
     info.shape = {rows, cols};
     info.bytes = bytes;
     info.file_offset = 1000;
-    return prepare_weight(ctx, nullptr, info, WeightUse::matrix, budget);
+    return prepare_weight(ctx, nullptr, info, use, budget);
   }
   Weight vector(const std::vector<float>& values) {
     return make_weight(context(Precision::f32), values, 1, static_cast<std::int64_t>(values.size()), WeightUse::vector, budget).value();
@@ -128,6 +128,52 @@ TEST_CASE("linear agrees with its reference for every dtype, precision and instr
       }
     });
   }
+}
+
+TEST_CASE("float matrices that may be rounded: near their reference, rows the same bits in any company, activations fused") {
+  Machine m;
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    const std::int64_t cols = 416, rows = 70, n = 37;
+    const auto bytes = m.stored(dtype, rows, cols);
+    const auto x = m.floats(n * cols);
+    const Weight bias = m.vector(m.floats(rows));
+    at_each_level([&] {
+      INFO("dtype " << traits(dtype).name);
+      const OpContext fast = m.context(Precision::fast), exact = m.context(Precision::f32);
+      const Weight w = m.prepare(fast, dtype, rows, cols, bytes, WeightUse::rounded).value(), plain = m.prepare(exact, dtype, rows, cols, bytes, WeightUse::rounded).value();
+      std::vector<float> y(static_cast<std::size_t>(n * rows)), expected = y, one(static_cast<std::size_t>(rows));
+      REQUIRE(ops::linear_activation(m.context(Precision::fast, OpPath::reference), ops::Activation::gelu_erf, view(x, n, cols), w, bias, view(expected, n, rows)));
+      REQUIRE(ops::linear_activation(exact, ops::Activation::gelu_erf, view(x, n, cols), plain, bias, view(y, n, rows)));
+      CHECK(worst(y, expected) < 1e-5);
+      REQUIRE(ops::linear_activation(fast, ops::Activation::gelu_erf, view(x, n, cols), w, bias, view(y, n, rows)));
+      CHECK(worst(y, expected) < 4e-2);
+      for (std::int64_t r = 0; r < n; r += 9) {
+        REQUIRE(ops::linear_activation(m.context(Precision::fast, OpPath::optimised, false), ops::Activation::gelu_erf,
+                                       ConstTensorView(x.data() + r * cols, DType::f32, {1, cols}), w, bias, view(one, 1, rows)));
+        CHECK(std::equal(one.begin(), one.end(), y.begin() + static_cast<std::ptrdiff_t>(r * rows)));
+      }
+    });
+  }
+}
+
+TEST_CASE("a float matrix that no scale of its blocks can hold is not rounded; NaN is refused as ever") {
+  Machine m;
+  at_each_level([&] {
+    std::vector<float> values(32 * 64, 1.0f), x(64, 1.0f), y(32);
+    values[70] = 1e7f;
+    std::vector<std::byte> bytes(values.size() * 4);
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    const OpContext ctx = m.context(Precision::fast);
+    const Weight w = m.prepare(ctx, DType::f32, 32, 64, bytes, WeightUse::rounded).value();
+    REQUIRE(ops::linear(ctx, view(x, 1, 64), w, {}, view(y, 1, 32)));
+    CHECK(y[0] == 64.0f);
+    CHECK(y[1] == Approx(1e7f + 63.0f).epsilon(1e-2));
+    values[70] = std::numeric_limits<float>::quiet_NaN();
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    const auto refused = m.prepare(ctx, DType::f32, 32, 64, bytes, WeightUse::rounded);
+    REQUIRE(!refused);
+    CHECK(refused.error().offset() == 1000u + 4 * 70);
+  });
 }
 
 TEST_CASE("a row of linear is the same bits whatever the number of rows and threads") {

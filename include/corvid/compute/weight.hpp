@@ -20,10 +20,11 @@
 namespace corvid {
 
 enum class WeightUse : std::uint8_t {
-  matrix,  ///< right operand of linear(); rows may be repacked
-  lookup,  ///< embedding table: rows are gathered
-  vector,  ///< norm gains, biases, rope factors: stored as f32
-  tied,    ///< both: rows are gathered, and it is the output matrix
+  matrix,   ///< right operand of linear(); rows may be repacked
+  rounded,  ///< the same, and Precision::fast may round a float one to int8, in blocks of 32 with a scale, where such products are faster
+  lookup,   ///< embedding table: rows are gathered
+  vector,   ///< norm gains, biases, rope factors: stored as f32
+  tied,     ///< both: rows are gathered, and it is the output matrix
 };
 
 /// Shared and immutable; cheap to copy. A default-constructed Weight is empty (`if (weight)`): "the model has none".

@@ -146,6 +146,10 @@ void linear_activation(const OpContext& ctx, ops::Activation act, ConstTensorVie
   if (impl.panel_kind != PanelKind::none && panels_usable(ctx, impl.panel_kind)) {
     return dense_linear(ctx, x, impl, bias ? bias.vector().as<const float>() : nullptr, static_cast<int>(act), y, false);
   }
+  if (impl.packed && ctx.precision == Precision::fast) {
+    const PackedProduct product{&impl.packed, bias ? bias.vector().as<const float>() : nullptr, y, false, static_cast<int>(act)};
+    return packed_linear(ctx, x, std::span(&product, 1));
+  }
   linear(ctx, x, w, bias, y, false);
   cpu::activation(ctx, act, ConstTensorView(y), y);
 }

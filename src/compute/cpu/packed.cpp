@@ -307,6 +307,14 @@ std::size_t pack_tile(BlockFormat format, const PackedLayout& layout, const std:
   }
 }
 
+void put_block(const PackedLayout& layout, std::uint8_t* tile, std::size_t b, std::size_t r, std::uint16_t scale, const std::int8_t* quants) {
+  u32 v[8];
+  std::memcpy(v, quants, sizeof v);
+  for (u32& four : v) four ^= 0x80808080u;
+  put_quants<kQ8_0>(tile + b * layout.block_bytes + 4 * r, v);
+  std::memcpy(tile + layout.scales_at + b * layout.scale_bytes + 2 * r, &scale, sizeof scale);
+}
+
 void unpack_row(const PackedMatrix& m, std::size_t i, float* out) {
   const std::uint8_t* tile = m.tile(i / kTileRows);
   const std::size_t r = i % kTileRows;

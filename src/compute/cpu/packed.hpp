@@ -57,6 +57,9 @@ struct PackedMatrix {
 /// scale that is NaN or infinite, or ~0.
 std::size_t pack_tile(BlockFormat format, const PackedLayout& layout, const std::uint8_t* rows, std::size_t row_bytes, std::size_t count, std::uint8_t* tile);
 
+/// Block b of row r of a kQ8_0 tile: `scale` of f16 and 32 quants.
+void put_block(const PackedLayout& layout, std::uint8_t* tile, std::size_t b, std::size_t r, std::uint16_t scale, const std::int8_t* quants);
+
 /// Row i as floats, for gathers: the mapped original would come back into memory 64 KiB a touch.
 void unpack_row(const PackedMatrix& m, std::size_t i, float* out);
 
@@ -77,8 +80,9 @@ constexpr std::size_t kGroupRows = 16;
 struct PackedKernels {
   /// n is a multiple of 32; block b goes to out[b * stride].
   void (*quantise)(const float* x, std::size_t n, std::size_t stride, ActivationBlock* out);
-  /// out[r * 16 + i] = activation row r times the tile's row i; block b of row r is x[b * rows + r].
-  void (*product[kBlockFormats])(const std::uint8_t* tile, const PackedLayout& layout, const ActivationBlock* x, std::size_t rows, float* out);
+  /// out[(r * tiles + t) * 16 + i] = activation row r times row i of tile t, of one or two that follow each other; block b of row r is
+  /// x[b * rows + r].
+  void (*product[kBlockFormats])(const std::uint8_t* tile, std::size_t tiles, const PackedLayout& layout, const ActivationBlock* x, std::size_t rows, float* out);
 };
 
 /// Of the instruction set in use, as kernels().

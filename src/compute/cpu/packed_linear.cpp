@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 
+#include "cpu/dense_kernels.hpp"
 #include "cpu/optimised.hpp"
 #include "op_checks.hpp"
 
@@ -17,6 +18,9 @@ constexpr std::size_t kOwnBlocks = 256;
 constexpr std::size_t kSharedBytes = std::size_t{1} << 20;
 // Of one row's weights: what a thread takes at once of its share.
 constexpr std::size_t kPieceBytes = std::size_t{32} << 10;
+
+// Tiles of one call of a product.
+constexpr std::size_t kStepTiles = 2;
 
 // Groups of up to kGroupRows rows from `first` on, one after another: block b of group g's row r is at[(g * kGroupRows * blocks) + b * rows_of(g) + r].
 struct Activations {
@@ -33,27 +37,27 @@ struct Activations {
   }
 };
 
-void store(const PackedProduct& p, std::size_t tile, const Activations& a, std::size_t g, const float* values) {
-  const std::size_t column = tile * kTileRows, columns = std::min(kTileRows, p.w->rows - column);
-  for (std::size_t r = 0; r < a.rows_of(g); ++r, values += kTileRows) {
-    float* out = p.y.as<float>() + static_cast<std::int64_t>(a.first + g * kGroupRows + r) * p.y.stride(0) + column;
-    for (std::size_t i = 0; i < columns; ++i) {
-      const float v = p.bias ? values[i] + p.bias[column + i] : values[i];
-      out[i] = p.accumulate ? out[i] + v : v;
-    }
+void store(const DenseKernels& k, const PackedProduct& p, std::size_t tile, std::size_t tiles, const Activations& a, std::size_t g, const float* values) {
+  const std::size_t column = tile * kTileRows, width = tiles * kTileRows, columns = std::min(width, p.w->rows - column);
+  float* out = p.y.as<float>() + static_cast<std::int64_t>(a.first + g * kGroupRows) * p.y.stride(0) + column;
+  for (std::size_t r = 0; r < a.rows_of(g); ++r, values += width, out += p.y.stride(0)) {
+    k.finish(values, p.bias ? p.bias + column : nullptr, p.act, p.accumulate, columns, out);
   }
 }
 
 // Tiles [begin, end) of all products in their order, against every group.
 void multiply(const PackedKernels& k, std::span<const PackedProduct> products, const Activations& a, std::size_t begin, std::size_t end) {
-  alignas(64) float values[kGroupRows * kTileRows];
+  alignas(64) float values[kGroupRows * kTileRows * kStepTiles];
+  const DenseKernels& finish = dense_kernels();
   std::size_t before = 0;
   for (const PackedProduct& p : products) {
     const std::size_t tiles = p.w->tiles();
-    for (std::size_t t = std::max(begin, before); t < std::min(end, before + tiles); ++t) {
+    const std::size_t last = std::min(end, before + tiles);
+    for (std::size_t t = std::max(begin, before), some; t < last; t += some) {
+      some = std::min(kStepTiles, last - t);
       for (std::size_t g = 0; g < a.groups(); ++g) {
-        k.product[p.w->format](p.w->tile(t - before), p.w->layout, a.group(g), a.rows_of(g), values);
-        store(p, t - before, a, g, values);
+        k.product[p.w->format](p.w->tile(t - before), some, p.w->layout, a.group(g), a.rows_of(g), values);
+        store(finish, p, t - before, some, a, g, values);
       }
     }
     before += tiles;
@@ -126,7 +130,7 @@ void packed_linear(const OpContext& ctx, ConstTensorView x, std::span<const Pack
     tiles += p.w->tiles();
     tile_bytes = std::max(tile_bytes, p.w->layout.tile_bytes);
   }
-  const std::size_t grain = std::max<std::size_t>(1, kPieceBytes / (tile_bytes * rows));
+  const std::size_t grain = std::max(rows > 1 ? kStepTiles : 1, kPieceBytes / (tile_bytes * rows) / kStepTiles * kStepTiles);
   if (rows <= kGroupRows && rows * blocks <= kOwnBlocks) return few_rows(ctx, k, x, products, rows, blocks, tiles, grain);
 
   const std::size_t group_bytes = kGroupRows * blocks * sizeof(ActivationBlock);

@@ -9,12 +9,13 @@
 
 namespace corvid::cpu {
 
-/// y [rows, out] = x · Wᵀ + bias; bias [out] or null.
+/// y [rows, out] = act(x · Wᵀ + bias); bias [out] or null; act a number of ops::Activation, or -1.
 struct PackedProduct {
   const PackedMatrix* w;
   const float* bias;
   TensorView y;
   bool accumulate;
+  int act = -1;
 };
 
 /// All products of one x [rows, in]: its rows are quantised once, and the threads meet once.

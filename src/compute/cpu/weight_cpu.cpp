@@ -9,6 +9,7 @@
 
 #include "corvid/compute/weight_arena.hpp"
 #include "cpu/dense_weight.hpp"
+#include "cpu/rounded_weight.hpp"
 #include "op_checks.hpp"
 #include "weight_impl.hpp"
 
@@ -96,6 +97,36 @@ std::size_t pack(const OpContext& ctx, const ModelFile* file, std::span<const st
   return first.load();
 }
 
+// Room for w in tiles, which the budget knows; nothing of the file stays.
+Status take_tiles(const OpContext& ctx, BlockFormat format, MemoryBudget& budget, Weight::Impl& w) {
+  PackedMatrix& packed = w.packed;
+  packed.format = format;
+  packed.layout = PackedLayout::of(format, static_cast<std::size_t>(w.cols));
+  packed.rows = static_cast<std::size_t>(w.rows);
+  w.resident_bytes = packed.tiles() * packed.layout.tile_bytes;
+  CORVID_TRY(w.reservation, budget.reserve(w.resident_bytes, "weights"));
+  if (ctx.arena) packed.data = ctx.arena->allocate(w.resident_bytes);
+  else if (void* const own = std::aligned_alloc(kLineBytes, w.resident_bytes)) packed.data = {static_cast<std::byte*>(own), [](std::byte* p) { std::free(p); }};
+  if (!packed.data) return fail(Error::out_of_memory("the system has no " + std::to_string(w.resident_bytes) + " bytes left"));
+  return {};
+}
+
+// Rounds w.data to tiles. False where a value is too large for them: w is as before.
+Result<bool> round_to_tiles(const OpContext& ctx, MemoryBudget& budget, Weight::Impl& w) {
+  CORVID_TRY_STATUS(take_tiles(ctx, kQ8_0, budget, w));
+  std::atomic<bool> fits{true};
+  detail::for_ranges(ctx, w.packed.tiles(), 4, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t t = begin; t < end && fits; ++t) {
+      if (!round_tile(w, t)) fits = false;
+    }
+  });
+  if (fits) return true;
+  w.packed = {};
+  w.reservation = {};
+  w.resident_bytes = 0;
+  return false;
+}
+
 Error in_tensor(Error error, const TensorInfo& tensor) { return std::move(error).at_file(tensor.file).at_key(tensor.name); }
 
 Error not_finite(const TensorInfo& tensor, std::size_t at) {
@@ -133,22 +164,26 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
   const auto elements = static_cast<std::uint64_t>(impl->rows) * static_cast<std::uint64_t>(impl->cols);
   const std::size_t alignment = dtype == DType::f32 ? 4 : 2;
   const bool misaligned = reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignment != 0;
-  if (const auto format = block_format(dtype); format && ctx.precision == Precision::fast && (use == WeightUse::matrix || use == WeightUse::tied)) {
-    PackedMatrix& packed = impl->packed;
-    packed.format = *format;
-    packed.layout = PackedLayout::of(*format, static_cast<std::size_t>(impl->cols));
-    packed.rows = static_cast<std::size_t>(impl->rows);
-    impl->resident_bytes = packed.tiles() * packed.layout.tile_bytes;
-    auto reserved = budget.reserve(impl->resident_bytes, "weights");  // of the file, nothing stays
-    if (!reserved) return fail(in_tensor(reserved.error(), tensor));
-    impl->reservation = std::move(*reserved);
-    if (ctx.arena) packed.data = ctx.arena->allocate(impl->resident_bytes);
-    else if (void* const own = std::aligned_alloc(kLineBytes, impl->resident_bytes)) packed.data = {static_cast<std::byte*>(own), [](std::byte* p) { std::free(p); }};
-    if (!packed.data) return fail(in_tensor(Error::out_of_memory("the system has no " + std::to_string(impl->resident_bytes) + " bytes left"), tensor));
-    if (const std::size_t at = pack(ctx, file.get(), tensor.bytes, row_bytes, packed); at != kNone) return fail(not_finite(tensor, at));
+  if (const auto format = block_format(dtype); format && ctx.precision == Precision::fast && use != WeightUse::lookup) {
+    if (auto taken = take_tiles(ctx, *format, budget, *impl); !taken) return fail(in_tensor(std::move(taken).error(), tensor));
+    if (const std::size_t at = pack(ctx, file.get(), tensor.bytes, row_bytes, impl->packed); at != kNone) return fail(not_finite(tensor, at));
     impl->file = std::move(file);
     impl->data = tensor.bytes.data();  // blocks are read byte by byte: no alignment is needed
     return Weight(std::move(impl));
+  }
+  if (use == WeightUse::rounded) {
+    if (!misaligned && rounding_pays(ctx, dtype, impl->cols)) {
+      if (const std::size_t at = first_not_finite(ctx, dtype, tensor.bytes); at != kNone) return fail(not_finite(tensor, at));
+      impl->data = tensor.bytes.data();
+      auto rounded = round_to_tiles(ctx, budget, *impl);
+      if (!rounded) return fail(in_tensor(std::move(rounded).error(), tensor));
+      if (*rounded) {
+        if (file) file->release(tensor.bytes);
+        impl->file = std::move(file);
+        return Weight(std::move(impl));
+      }
+    }
+    impl->use = use = WeightUse::matrix;
   }
   const PanelKind kind = panel_kind_for(ctx, dtype, use);
   const std::uint64_t owned = use == WeightUse::vector ? elements * 4 : misaligned ? tensor.bytes.size() : 0;
@@ -183,6 +218,7 @@ Result<Weight> prepare_weight(const OpContext& ctx, std::shared_ptr<const ModelF
 
 Result<Weight> make_weight(const OpContext& ctx, std::span<const float> values, std::int64_t rows, std::int64_t cols,
                            WeightUse use, MemoryBudget& budget) {
+  if (use == WeightUse::rounded) use = WeightUse::matrix;  // few and small so far: not rounded
   auto impl = std::make_shared<Weight::Impl>();
   impl->rows = rows;
   impl->cols = cols;
