@@ -400,8 +400,7 @@ Task<std::optional<Json>> Run::cached(TaskRun& task) {
 }
 
 Task<void> Run::keep_in_cache(TaskRun& task) {
-  CORVID_CO_TRY(const Json outcome, encode_outcome(g_, task.outcome));
-  const Bytes bytes = encode_json(outcome);
+  CORVID_CO_TRY(const Bytes bytes, encode_outcome(g_, task.outcome));
   const auto ttl = task.def().options.cache->ttl.count();
   const std::int64_t expires = ttl == 0 ? 0 : unix_ms() + ttl;
   if (shared_->saver) {
