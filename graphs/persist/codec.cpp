@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "graphs/persist/cbor_writer.hpp"
+
 namespace corvid {
 namespace {
 
@@ -67,12 +69,9 @@ Status check_cbor(std::span<const std::byte> bytes) {
 }  // namespace
 
 Bytes encode_json(const Json& json) {
-  Bytes out;
-  std::vector<std::uint8_t> cbor;
-  Json::to_cbor(json, cbor);
-  out.resize(cbor.size());
-  std::copy(cbor.begin(), cbor.end(), reinterpret_cast<std::uint8_t*>(out.data()));
-  return out;
+  CborWriter out;
+  out.json(json);
+  return std::move(out).take();
 }
 
 Result<Json> decode_json(std::span<const std::byte> bytes) {
@@ -92,14 +91,14 @@ Result<Bytes> encode_value(const Value& value) {
       document["kind"] = std::string(state->state_kind());
       document["state"] = binary(std::move(saved));
     }
-    Bytes out = encode_json(document);
-    out.insert(out.begin(), kModelState);
-    return out;
+    CborWriter out;
+    out.tag(kModelState).json(document);
+    return std::move(out).take();
   }
   CORVID_TRY(const Json json, value.to_json());
-  Bytes out = encode_json(json);
-  out.insert(out.begin(), kPlain);
-  return out;
+  CborWriter out;
+  out.tag(kPlain).json(json);
+  return std::move(out).take();
 }
 
 Result<Value> decode_value(std::span<const std::byte> bytes, const ValueType& type, const std::map<std::string, Restorer>& restorers, std::vector<std::string>& notes) {

@@ -10,6 +10,7 @@
 #include <exception>
 #include <stdexcept>
 
+#include "corvid/runtime/offload.hpp"
 #include "corvid/runtime/wait.hpp"
 #include "graphs/run/run.hpp"
 
@@ -70,6 +71,15 @@ std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, R
   return shared;
 }
 
+// How long a run may hold a thread of the blocking pool before others get their turn.
+constexpr auto kSlice = std::chrono::milliseconds(5);
+
+// Nothing that such a run awaits is ended by another thread: its loop may live and end with an executor of its own.
+bool stays_here(const CompiledGraph::Impl& graph, const RunShared& shared) {
+  const bool in_place = std::all_of(graph.in_place.begin(), graph.in_place.end(), [](char each) { return each != 0; });
+  return in_place && !shared.streams() && !(shared.saver && shared.config.durability == Durability::async);
+}
+
 Task<RunResult> run_unguarded(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
   std::shared_ptr<CommitLine> line;
   if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
@@ -97,47 +107,76 @@ Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::share
   }
 }
 
+// A run that stays_here(), on the threads that give it time, one after another; they may wait for the disk.
+class RunHere {
+ public:
+  RunHere(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) : executor_(1), busy_(boost::asio::make_work_guard(executor_)) {
+    shared->loop_blocks = true;
+    auto body = [](std::shared_ptr<const CompiledGraph> of, std::shared_ptr<RunShared> with, Input start, std::optional<Result<RunResult>>* out) -> boost::asio::awaitable<void> {
+      out->emplace(co_await run_graph(std::move(of), std::move(with), std::move(start)));
+    };
+    auto task = body(std::move(graph), std::move(shared), std::move(input), &result_);
+    boost::asio::co_spawn(executor_, std::move(task), [this](std::exception_ptr error) {
+      thrown_ = error;
+      busy_.reset();
+    });
+  }
+
+  bool over() const { return !busy_.owns_work(); }
+  void run() { executor_.run(); }
+  void run_for(std::chrono::steady_clock::duration time) {
+    const auto end = std::chrono::steady_clock::now() + time;
+    while (!over() && std::chrono::steady_clock::now() < end) executor_.run_one();   // until the loop yields
+  }
+  /// Once over. Throws what the run threw.
+  Result<RunResult> take() {
+    if (thrown_) std::rethrow_exception(thrown_);
+    return std::move(*result_);
+  }
+
+ private:
+  boost::asio::io_context executor_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> busy_;
+  std::optional<Result<RunResult>> result_;
+  std::exception_ptr thrown_;
+};
+
+Task<RunResult> run_on_pool(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+  auto& runtime = shared->runtime;
+  try {
+    RunHere here(std::move(graph), std::move(shared), std::move(input));
+    while (!here.over()) {
+      auto slice = [&here]() -> Status {
+        here.run_for(kSlice);
+        return {};
+      };
+      (void)co_await offload(runtime, std::move(slice));
+    }
+    co_return here.take();
+  } catch (const std::bad_alloc&) {
+    co_return fail(Error::out_of_memory("no memory left in the run"));
+  }
+}
+
 }  // namespace
 
 Task<RunResult> CompiledGraph::invoke(Runtime& runtime, Input input, RunConfig config) const {
   auto shared = share(runtime, *this, std::move(config));
+  if (shared->saver_blocks && stays_here(*impl_, *shared)) return run_on_pool(shared_from_this(), std::move(shared), std::move(input));
   return run_graph(shared_from_this(), std::move(shared), std::move(input));
 }
 
-namespace {
-
-// Nothing that such a run awaits is ended by another thread: its loop may live and end with an executor of its own.
-bool stays_here(const CompiledGraph::Impl& graph, const RunConfig& config) {
-  const bool in_place = std::all_of(graph.in_place.begin(), graph.in_place.end(), [](char each) { return each != 0; });
-  return in_place && !(graph.options.checkpointer && config.durability == Durability::async);
-}
-
-}  // namespace
-
 // Where all nodes run in place the loop runs on the calling thread, which may wait for the disk: no change of threads.
 Result<RunResult> CompiledGraph::invoke_blocking(Runtime& runtime, Input input, RunConfig config) const {
-  if (!stays_here(*impl_, config)) return runtime.wait(invoke(runtime, std::move(input), std::move(config)));
-  if (runtime.io_context().get_executor().running_in_this_thread()) {
-    throw std::logic_error("invoke_blocking on the I/O thread would hold it up: co_await invoke instead");
-  }
   try {
     auto shared = share(runtime, *this, std::move(config));
-    shared->loop_blocks = true;
-    boost::asio::io_context here(1);
-    auto busy = boost::asio::make_work_guard(here);
-    std::optional<Result<RunResult>> result;
-    std::exception_ptr thrown;
-    auto body = [](std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> with, Input start, std::optional<Result<RunResult>>* out) -> boost::asio::awaitable<void> {
-      out->emplace(co_await run_graph(std::move(graph), std::move(with), std::move(start)));
-    };
-    auto task = body(shared_from_this(), std::move(shared), std::move(input), &result);
-    boost::asio::co_spawn(here, std::move(task), [&](std::exception_ptr error) {
-      thrown = error;
-      busy.reset();
-    });
+    if (!stays_here(*impl_, *shared)) return runtime.wait(run_graph(shared_from_this(), std::move(shared), std::move(input)));
+    if (runtime.io_context().get_executor().running_in_this_thread()) {
+      throw std::logic_error("invoke_blocking on the I/O thread would hold it up: co_await invoke instead");
+    }
+    RunHere here(shared_from_this(), std::move(shared), std::move(input));
     here.run();
-    if (thrown) std::rethrow_exception(thrown);
-    return std::move(*result);
+    return here.take();
   } catch (const std::bad_alloc&) {
     return fail(Error::out_of_memory("no memory left to start the run"));
   }

@@ -7,12 +7,13 @@
 #include <string>
 #include <unordered_map>
 
+#include "graphs/persist/cbor_writer.hpp"
 #include "graphs/persist/codec.hpp"
 #include "graphs/run/thread_state.hpp"
 
 namespace corvid {
 
-Result<Json> encode_send_tasks(const CompiledGraph::Impl& graph, const std::vector<SendTask>& sends);
+Status write_send_tasks(CborWriter& out, const CompiledGraph::Impl& graph, const std::vector<SendTask>& sends);
 Result<std::vector<SendTask>> decode_send_tasks(const CompiledGraph::Impl& graph, const Json& stored, std::vector<std::string>& notes);
 
 namespace {
@@ -302,6 +303,37 @@ Status History::not_newest(const CheckpointRecord& newest) {
   return {};
 }
 
+// Keys in order, as restore_body() reads them: {"deferred": [node], "joins": {join: [place]}, "last": [node], "metadata": {}, "next": [node],
+// "paused": bool, "sends": [], "signature": hash, "v": 1, "version": n}.
+Result<Bytes> History::encode_body(const Frontier& frontier, const Mark& mark, std::uint64_t version) const {
+  CborWriter out;
+  const auto node_names = [&](const std::vector<std::uint32_t>& nodes) {
+    out.list(nodes.size());
+    for (const auto node : nodes) out.text(graph_.nodes[node].name);
+  };
+  const auto arrived = [](const std::vector<char>& seen) { return static_cast<std::size_t>(std::count_if(seen.begin(), seen.end(), [](char each) { return each != 0; })); };
+  out.map(10);
+  out.text("deferred");
+  node_names(frontier.deferred);
+  std::map<std::string_view, const std::vector<char>*> joins;
+  for (std::size_t j = 0; j < frontier.seen.size(); ++j) {
+    if (arrived(frontier.seen[j]) > 0) joins[graph_.joins[j].name] = &frontier.seen[j];
+  }
+  out.text("joins").map(joins.size());
+  for (const auto& [name, seen] : joins) {
+    out.text(name).list(arrived(*seen));
+    for (std::size_t place = 0; place < seen->size(); ++place) {
+      if ((*seen)[place]) out.number(std::uint64_t{place});
+    }
+  }
+  out.text("last").texts(mark.last).text("metadata").json(metadata_).text("next");
+  node_names(frontier.nodes);
+  out.text("paused").boolean(mark.paused).text("sends");
+  CORVID_TRY_STATUS(write_send_tasks(out, graph_, frontier.sends));
+  out.text("signature").text(graph_.signature).text("v").number(std::uint64_t{1}).text("version").number(version);
+  return std::move(out).take();
+}
+
 Result<Commit> History::encode(const std::vector<Value>& values, const Frontier& frontier, const Mark& mark) {
   Commit commit;
   commit.ns = ns_;
@@ -354,29 +386,9 @@ Result<Commit> History::encode(const std::vector<Value>& values, const Frontier&
   record.channels.push_back({kShapeChannel, shape_version_});
   newest_version_ = version;
 
-  Json next = Json::array(), deferred = Json::array(), joins = Json::object();
-  for (const auto node : frontier.nodes) next.push_back(graph_.nodes[node].name);
-  for (const auto node : frontier.deferred) deferred.push_back(graph_.nodes[node].name);
-  for (std::size_t j = 0; j < frontier.seen.size(); ++j) {
-    Json seen = Json::array();
-    for (std::size_t place = 0; place < frontier.seen[j].size(); ++place) {
-      if (frontier.seen[j][place]) seen.push_back(place);
-    }
-    if (!seen.empty()) joins[graph_.joins[j].name] = std::move(seen);
-  }
-  CORVID_TRY(auto sends, encode_send_tasks(graph_, frontier.sends));
   metadata_ = {{"run_id", mark.run_id}};
   if (!mark.caller.empty()) metadata_["caller"] = mark.caller;
-  record.body = encode_json({{"v", 1},
-                             {"signature", graph_.signature},
-                             {"next", std::move(next)},
-                             {"deferred", std::move(deferred)},
-                             {"sends", std::move(sends)},
-                             {"joins", std::move(joins)},
-                             {"last", mark.last},
-                             {"paused", mark.paused},
-                             {"version", version},
-                             {"metadata", metadata_}});
+  CORVID_TRY(record.body, encode_body(frontier, mark, version));
   if (had_tasks_) commit.drop_writes_of = stored_id_;
   commit.close_interrupts.swap(closing_);
   had_tasks_ = false;
@@ -388,8 +400,8 @@ Result<Commit> History::encode(const std::vector<Value>& values, const Frontier&
 }
 
 Result<PendingWrite> History::result_write(TaskRun& task) const {
-  CORVID_TRY(const Json outcome, encode_outcome(graph_, task.outcome));
-  return PendingWrite{checkpoint_id_, task.task_id(), kResultWrite, task.node(), encode_json(outcome)};
+  CORVID_TRY(auto outcome, encode_outcome(graph_, task.outcome));
+  return PendingWrite{checkpoint_id_, task.task_id(), kResultWrite, task.node(), std::move(outcome)};
 }
 
 PendingWrite History::error_write(TaskRun& task) const {

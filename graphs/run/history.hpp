@@ -84,6 +84,7 @@ class History {
   Status restore_channel(const CheckpointRecord& record, const std::vector<ChannelBlob>& blobs, std::size_t& at, std::vector<Value>& values);
 
   void move_to(const Mark& mark);
+  Result<Bytes> encode_body(const Frontier& frontier, const Mark& mark, std::uint64_t version) const;
   Result<Commit> encode(const std::vector<Value>& values, const Frontier& frontier, const Mark& mark);
 
   const CompiledGraph::Impl& graph_;
@@ -108,7 +109,8 @@ class History {
   bool had_tasks_ = false;                          // pending writes may be stored under the current checkpoint
 };
 
-Result<Json> encode_outcome(const CompiledGraph::Impl& graph, const TaskOutcome& outcome);
+/// As CBOR. Errors: unsupported, bad_input (a value that has no stored form).
+Result<Bytes> encode_outcome(const CompiledGraph::Impl& graph, const TaskOutcome& outcome);
 Result<TaskOutcome> decode_outcome(const CompiledGraph::Impl& graph, const Json& stored, std::vector<std::string>& notes);
 
 /// A later checkpoint's id compares greater than an earlier one's of the same thread.

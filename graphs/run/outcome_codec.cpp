@@ -1,7 +1,8 @@
-// Outcomes and Sends as JSON for the store. Channels and nodes go by name, so that an edited graph can still read them.
+// Outcomes and Sends as CBOR for the store. Channels and nodes go by name, so that an edited graph can still read them.
 #include <algorithm>
 #include <string>
 
+#include "graphs/persist/cbor_writer.hpp"
 #include "graphs/persist/codec.hpp"
 #include "graphs/run/history.hpp"
 
@@ -17,13 +18,16 @@ Result<std::uint32_t> node_at(const CompiledGraph::Impl& graph, const Json& name
   return node;
 }
 
-Json route_json(const Route& route) {
-  Json out = Json::array();
+void write_route(CborWriter& out, const Route& route) {
+  out.list(route.targets.size());
   for (const auto& target : route.targets) {
-    if (const auto* name = std::get_if<std::string>(&target)) out.push_back(*name);
-    else out.push_back({{"send", std::get<Send>(target).node}, {"with", std::get<Send>(target).extra}});
+    if (const auto* name = std::get_if<std::string>(&target)) {
+      out.text(*name);
+    } else {
+      const auto& send = std::get<Send>(target);
+      out.map(2).text("send").text(send.node).text("with").json(send.extra);
+    }
   }
-  return out;
 }
 
 Result<Route> route_of(const Json& stored) {
@@ -40,20 +44,25 @@ Result<Route> route_of(const Json& stored) {
 
 }  // namespace
 
-Result<Json> encode_send_tasks(const CompiledGraph::Impl& graph, const std::vector<SendTask>& sends) {
-  Json out = Json::array();
+// A list of {"extra": json, "node": name, "timeout_ms"?: n, "values": {channel: bytes}}.
+Status write_send_tasks(CborWriter& out, const CompiledGraph::Impl& graph, const std::vector<SendTask>& sends) {
+  out.list(sends.size());
+  std::vector<std::uint32_t> given;
   for (const auto& send : sends) {
-    Json values = Json::object();
+    given.clear();
     for (std::uint32_t c = 0; c < send.values.size(); ++c) {
-      if (!send.values[c]) continue;
-      CORVID_TRY(auto bytes, encode_value(send.values[c]));
-      values[graph.schema->at(c).name] = binary(std::move(bytes));
+      if (send.values[c]) given.push_back(c);
     }
-    Json entry = {{"node", graph.nodes[send.node].name}, {"values", std::move(values)}, {"extra", send.extra}};
-    if (send.timeout) entry["timeout_ms"] = send.timeout->count();
-    out.push_back(std::move(entry));
+    std::sort(given.begin(), given.end(), [&](auto a, auto b) { return graph.schema->at(a).name < graph.schema->at(b).name; });
+    out.map(send.timeout ? 4 : 3).text("extra").json(send.extra).text("node").text(graph.nodes[send.node].name);
+    if (send.timeout) out.text("timeout_ms").number(std::int64_t{send.timeout->count()});
+    out.text("values").map(given.size());
+    for (const auto channel : given) {
+      CORVID_TRY(const auto bytes, encode_value(send.values[channel]));
+      out.text(graph.schema->at(channel).name).binary(bytes);
+    }
   }
-  return out;
+  return {};
 }
 
 Result<std::vector<SendTask>> decode_send_tasks(const CompiledGraph::Impl& graph, const Json& stored, std::vector<std::string>& notes) {
@@ -84,18 +93,26 @@ Result<std::vector<SendTask>> decode_send_tasks(const CompiledGraph::Impl& graph
   return sends;
 }
 
-Result<Json> encode_outcome(const CompiledGraph::Impl& graph, const TaskOutcome& outcome) {
-  Json writes = Json::array(), go_to = Json::array();
-  for (const auto& write : outcome.writes) {
-    CORVID_TRY(auto bytes, encode_value(write.value));
-    writes.push_back({graph.schema->at(write.channel).name, binary(std::move(bytes)), write.overwrite});
+// {"edges"?: false, "go_to": [node], "parent"?: {"route": [], "values": {}}, "sends": [], "writes": [[channel, bytes, overwrite]]}.
+Result<Bytes> encode_outcome(const CompiledGraph::Impl& graph, const TaskOutcome& outcome) {
+  CborWriter out;
+  out.map(3u + (outcome.edges ? 0u : 1u) + (outcome.to_parent ? 1u : 0u));
+  if (!outcome.edges) out.text("edges").boolean(false);
+  out.text("go_to").list(outcome.go_to.size());
+  for (const auto node : outcome.go_to) out.text(graph.nodes[node].name);
+  if (outcome.to_parent) {
+    out.text("parent").map(2).text("route");
+    write_route(out, outcome.parent_route);
+    out.text("values").json(outcome.parent_values);
   }
-  for (const auto node : outcome.go_to) go_to.push_back(graph.nodes[node].name);
-  CORVID_TRY(auto sends, encode_send_tasks(graph, outcome.sends));
-  Json out = {{"writes", std::move(writes)}, {"go_to", std::move(go_to)}, {"sends", std::move(sends)}};
-  if (!outcome.edges) out["edges"] = false;
-  if (outcome.to_parent) out["parent"] = {{"values", outcome.parent_values}, {"route", route_json(outcome.parent_route)}};
-  return out;
+  out.text("sends");
+  CORVID_TRY_STATUS(write_send_tasks(out, graph, outcome.sends));
+  out.text("writes").list(outcome.writes.size());
+  for (const auto& write : outcome.writes) {
+    CORVID_TRY(const auto bytes, encode_value(write.value));
+    out.list(3).text(graph.schema->at(write.channel).name).binary(bytes).boolean(write.overwrite);
+  }
+  return std::move(out).take();
 }
 
 Result<TaskOutcome> decode_outcome(const CompiledGraph::Impl& graph, const Json& stored, std::vector<std::string>& notes) {

@@ -295,8 +295,17 @@ Task<RunOutcome> Run::loop() {
         if (!stop) co_return fail(std::move(stop).error());
         co_return outcome(*stop);
       }
-    } else if (light() && !shared_->cancellable && frontier_.nodes.size() + frontier_.sends.size() == 1 &&
-               g_.plain[frontier_.nodes.empty() ? frontier_.sends.front().node : frontier_.nodes.front()]) {
+    } else if (const bool plain = light() && !shared_->cancellable && all_plain(); plain && frontier_.size() > 1) {
+      CORVID_CO_TRY(const bool clean, co_await run_in_lanes());
+      if (clean && !commands_parent()) {
+        CORVID_CO_TRY_STATUS(barrier_lightly(1));
+        ++steps_;
+      } else {
+        auto stop = co_await in_place_ended(clean);
+        if (!stop) co_return fail(std::move(stop).error());
+        co_return outcome(*stop);
+      }
+    } else if (plain) {
       CORVID_CO_TRY(const bool parent, co_await run_alone());
       if (parent) {
         parent_command_ = std::move(outcomes_.front());
@@ -372,12 +381,18 @@ bool Run::all_in_place() const {
   return !stores() || history_.tasks().empty();
 }
 
+// Coroutines of which only the end is waited for.
+bool Run::all_plain() const {
+  const auto plain = [&](const SendTask& send) { return g_.plain[send.node] && !send.timeout; };
+  return std::all_of(frontier_.nodes.begin(), frontier_.nodes.end(), [&](auto node) { return g_.plain[node] != 0; }) &&
+         std::all_of(frontier_.sends.begin(), frontier_.sends.end(), plain);
+}
+
 // Nodes that neither wait nor fail over: one after another, without a coroutine in between. False: one failed or asked a question;
 // tasks_ then hold what came of each.
 Result<bool> Run::run_in_place() {
   const std::int64_t step = step_ + 1;
   const std::shared_ptr<const Questions> questions = stores() ? history_.shared_questions() : nullptr;
-  struct Problem { std::size_t index; std::optional<Error> error; std::vector<InterruptRecord> asked; };
   std::vector<Problem> problems;
   const std::size_t count = frontier_.nodes.size() + frontier_.sends.size();
   outcomes_.clear();
@@ -406,8 +421,14 @@ Result<bool> Run::run_in_place() {
     if (failure) problems.push_back({i, std::move(failure), {}});
   }
   if (problems.empty()) return true;
+  CORVID_TRY_STATUS(show_problems(std::move(problems)));
+  return false;
+}
+
+// Makes tasks of what was run without them.
+Status Run::show_problems(std::vector<Problem> problems) {
   CORVID_TRY_STATUS(plan());
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
     tasks_[i]->status = TaskState::done;
     tasks_[i]->outcome = std::move(outcomes_[i]);
   }
@@ -421,7 +442,7 @@ Result<bool> Run::run_in_place() {
       task.ask(std::move(record));
     }
   }
-  return false;
+  return {};
 }
 
 bool Run::commands_parent() const {

@@ -101,7 +101,10 @@ class Run {
   Status plan();
   Status take_stored(TaskRun& task);
   bool all_in_place() const;
+  bool all_plain() const;
   Result<bool> run_in_place();
+  struct Problem { std::size_t index; std::optional<Error> error; std::vector<InterruptRecord> asked; };   // of a task that was run without a TaskRun kept
+  Status show_problems(std::vector<Problem> problems);
   Task<Stop> barrier(const std::string& source);
   bool pauses_before() const;
   RunOutcome outcome(Stop stop);
@@ -110,6 +113,12 @@ class Run {
   Task<void> begin(Input& input);
   Task<void> take_input(std::vector<ChannelWrite> writes);
   Error first_failure();
+
+  // lanes.cpp
+  struct Lanes;
+  Task<bool> run_in_lanes();
+  boost::asio::awaitable<void> lane(Lanes& lanes, std::size_t number);
+  boost::asio::awaitable<std::optional<Error>> run_plain(std::size_t index);
 
   // tasks.cpp
   struct Active {
@@ -130,6 +139,7 @@ class Run {
   Status start_task(Active& active);
   Status launch(Active& active);
   void start_handler(Active& active, Error error);
+  void run_on_pool(std::function<Result<NodeResult>()> function, std::shared_ptr<TaskRun> task);
   boost::asio::awaitable<RunOutcome> child_run(std::shared_ptr<TaskRun> task);
   void complete(Active& active, Completion completion);
   void attempt_failed(Active& active, Error error);

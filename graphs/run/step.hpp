@@ -19,6 +19,7 @@ struct Frontier {
   std::vector<std::uint32_t> deferred;              // triggered, waiting for everything else to end; by rank
 
   bool empty() const { return nodes.empty() && sends.empty(); }
+  std::size_t size() const { return nodes.size() + sends.size(); }
 };
 
 /// `value` as the channel holds it. Errors: bad_input (wrong type).

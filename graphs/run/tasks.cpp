@@ -158,10 +158,7 @@ Status Run::launch(Active& active) {
     completions->push({self, call_guarded([&] { return def.function(task); }), std::nullopt});
   } else {
     task.on_pool = true;
-    auto work = [self, completions, function = &def.function, graph = graph_] {
-      completions->push({self, call_guarded([&] { return (*function)(*self); }), std::nullopt});
-    };
-    boost::asio::post(shared_->runtime.blocking_pool(), std::move(work));
+    run_on_pool([self, function = &def.function, graph = graph_] { return call_guarded([&] { return (*function)(*self); }); }, self);
   }
   return {};
 }
@@ -175,15 +172,21 @@ void Run::start_handler(Active& active, Error error) {
   auto completions = completions_;
   self->begin_attempt(active.attempt);
   self->status = TaskState::running;
-  auto work = [self, completions, error = std::move(error), graph = graph_] {
-    completions->push({self, call_guarded([&] { return self->def().options.error_handler(*self, error); }), std::nullopt});
-  };
+  auto handler = [self, error = std::move(error), graph = graph_] { return call_guarded([&] { return self->def().options.error_handler(*self, error); }); };
   if (self->def().options.run_on == RunOn::executor) {
-    work();
+    completions->push({self, handler(), std::nullopt});
   } else {
     self->on_pool = true;
-    boost::asio::post(shared_->runtime.blocking_pool(), std::move(work));
+    run_on_pool(std::move(handler), self);
   }
+}
+
+// Not kept in the task: a function that was given up may still run when the task's error handler does.
+void Run::run_on_pool(std::function<Result<NodeResult>()> function, std::shared_ptr<TaskRun> task) {
+  auto result = std::make_shared<std::optional<Result<NodeResult>>>();
+  auto work = [result, function = std::move(function)] { result->emplace(function()); };
+  auto report = [result, task = std::move(task), completions = completions_] { completions->push({task, std::move(**result), std::nullopt}); };
+  shared_->runtime.post_blocking(std::move(work), std::move(report));
 }
 
 void Run::stop_task(Active& active, Error reason, Clock::time_point now) {
@@ -400,8 +403,7 @@ Task<std::optional<Json>> Run::cached(TaskRun& task) {
 }
 
 Task<void> Run::keep_in_cache(TaskRun& task) {
-  CORVID_CO_TRY(const Json outcome, encode_outcome(g_, task.outcome));
-  const Bytes bytes = encode_json(outcome);
+  CORVID_CO_TRY(const Bytes bytes, encode_outcome(g_, task.outcome));
   const auto ttl = task.def().options.cache->ttl.count();
   const std::int64_t expires = ttl == 0 ? 0 : unix_ms() + ttl;
   if (shared_->saver) {

@@ -1,6 +1,8 @@
 #include "llm/engine/native_engine.hpp"
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <cmath>
 #include <future>
 #include <utility>

@@ -9,24 +9,13 @@
 #include <vector>
 
 #include "machine.hpp"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "relax.hpp"
 
 namespace corvid {
 namespace {
 
 // How often a thread looks before it sleeps: about a hundred microseconds, longer than the gap between two ops of a step.
 constexpr int kSpins = 2000;
-
-inline void relax() {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 }  // namespace
 

@@ -1,15 +1,19 @@
 #include "corvid/runtime/runtime.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "handover.hpp"
 #include "machine.hpp"
 #include "memory_reserve.hpp"
 
@@ -44,8 +48,28 @@ class BlockingPool {
   }
   boost::asio::thread_pool& pool() noexcept { return pool_; }
 
+  /// To a thread that looks for work, else to one that is woken.
+  void post(Handover::Job job) {
+    if (handover_.offer(job)) return;
+    waiting_.fetch_add(1, std::memory_order_relaxed);
+    boost::asio::post(pool_, [this, job = std::move(job)]() mutable {
+      waiting_.fetch_sub(1, std::memory_order_relaxed);
+      while (job) {
+        job.work();
+        const bool looks = waiting_.load(std::memory_order_relaxed) == 0 && handover_.begin();
+        if (job.report) job.report();
+        job = {};                                   // what it holds goes before the next one comes
+        if (looks) job = handover_.look(look_for_);
+      }
+    });
+  }
+
  private:
   boost::asio::thread_pool pool_;
+  Handover handover_;
+  std::atomic<int> waiting_{0};                     // jobs that no thread has begun
+  // Enough for who hears of a job to wake up and give the next one; on one core looking would keep it from running.
+  const std::chrono::microseconds look_for_{usable_cores() > 1 ? 100 : 0};
   std::vector<std::thread> threads_;
 };
 
@@ -96,6 +120,7 @@ Runtime::~Runtime() = default;
 boost::asio::io_context& Runtime::io_context() noexcept { return *state_->io; }
 ComputePool& Runtime::pool() noexcept { return state_->pool; }
 boost::asio::thread_pool& Runtime::blocking_pool() noexcept { return state_->blocking.pool(); }
+void Runtime::post_blocking(std::function<void()> work, std::function<void()> report) { state_->blocking.post({std::move(work), std::move(report)}); }
 MemoryBudget& Runtime::memory() noexcept { return state_->memory; }
 MemoryBudget& Runtime::device_memory(int index, std::uint64_t free_bytes) {
   std::lock_guard lock(state_->devices_mutex);

@@ -104,10 +104,10 @@ class SqliteWorkspace final : public Workspace {
     CORVID_TRY(FileLock lock, FileLock::acquire(lock_path_, options_.busy_timeout_ms));
     // A rollback needs memory; where there was none, the transaction before this one is still open.
     if (sqlite3_get_autocommit(writer_.handle()) == 0) CORVID_TRY_STATUS(writer_.execute("ROLLBACK"));
-    CORVID_TRY_STATUS(run_cached("BEGIN IMMEDIATE"));
+    CORVID_TRY_STATUS(run_cached(writer_, "BEGIN IMMEDIATE"));
     Rollback rollback(writer_);
     CORVID_TRY_STATUS(body(writer_));
-    CORVID_TRY_STATUS(run_cached("COMMIT"));
+    CORVID_TRY_STATUS(run_cached(writer_, "COMMIT"));
     rollback.disarm();
     return checkpoint_if_due();
   }
@@ -125,10 +125,11 @@ class SqliteWorkspace final : public Workspace {
       CORVID_TRY(Database opened, Database::open(path_, true, options_.busy_timeout_ms));
       reader.emplace(std::move(opened));
     }
-    CORVID_TRY_STATUS(reader->execute("BEGIN"));
+    CORVID_TRY_STATUS(run_cached(*reader, "BEGIN"));
     Rollback end(*reader);
     auto status = body(*reader);
-    end.now();
+    if (run_cached(*reader, "ROLLBACK")) end.disarm();
+    else end.now();
     if (sqlite3_get_autocommit(reader->handle()) == 0) return status;   // it could not end its transaction: not for reuse
     std::lock_guard lock(readers_mutex_);
     readers_.push_back(std::move(*reader));
@@ -154,8 +155,8 @@ class SqliteWorkspace final : public Workspace {
     Database* db_;
   };
 
-  Status run_cached(std::string_view sql) {
-    CORVID_TRY(CachedStatement statement, writer_.cached(sql));
+  static Status run_cached(Database& db, std::string_view sql) {
+    CORVID_TRY(CachedStatement statement, db.cached(sql));
     return statement->run();
   }
 

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include "corvid/runtime/channel.hpp"
 #include "corvid/runtime/offload.hpp"
@@ -99,6 +100,39 @@ TEST_CASE("runtime: wait, offload, exceptions, move-only values", "[runtime]") {
   CHECK(runtime.memory().limit_bytes() == 1 << 20);
   runtime.metrics().at("a").add(3);
   CHECK(runtime.metrics().snapshot().at("a") == 3);
+}
+
+TEST_CASE("runtime: jobs of the blocking pool run once, with their reports after them", "[runtime]") {
+  Runtime runtime(RuntimeOptions{.threads = 1});
+  constexpr int kJobs = 2'000;
+  std::atomic<int> done{0}, reported{0}, early{0};
+  {
+    std::vector<std::thread> givers;
+    for (int t = 0; t < 3; ++t) {
+      givers.emplace_back([&] {
+        for (int i = 0; i < kJobs; ++i) {
+          auto worked = std::make_shared<std::atomic<bool>>(false);
+          auto heard = std::make_shared<std::atomic<bool>>(false);
+          auto work = [&, worked] {
+            worked->store(true);
+            ++done;
+          };
+          auto report = [&, worked, heard] {
+            if (!worked->load()) ++early;
+            ++reported;
+            heard->store(true);
+          };
+          runtime.post_blocking(std::move(work), std::move(report));
+          // Some come one after another, as a run's do, some many at once.
+          while (i % 3 == 0 && !heard->load()) std::this_thread::yield();
+        }
+      });
+    }
+    for (auto& giver : givers) giver.join();
+  }
+  while (reported.load() < 3 * kJobs) std::this_thread::yield();
+  CHECK(done.load() == 3 * kJobs);
+  CHECK(early.load() == 0);
 }
 
 TEST_CASE("runtime: runs on the host's io_context", "[runtime]") {

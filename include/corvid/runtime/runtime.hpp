@@ -53,6 +53,9 @@ class Runtime {
   ComputePool& pool() noexcept;        ///< fork-join, for ops
   /// Threads for blocking or long work that must not hold the I/O thread: see offload() in runtime/offload.hpp.
   boost::asio::thread_pool& blocking_pool() noexcept;
+  /// Runs `work` there, and then `report`, which tells whom it concerns: what that one posts next, this thread can take without having
+  /// slept. Neither may throw. offload() does this for coroutines.
+  void post_blocking(std::function<void()> work, std::function<void()> report = {});
   MemoryBudget& memory() noexcept;
   /// The budget of accelerator `index`; made at the first call, with `free_bytes` as its limit unless RuntimeOptions gives one.
   MemoryBudget& device_memory(int index, std::uint64_t free_bytes);
