@@ -59,7 +59,7 @@ Result<Weight> uploaded(const OpContext& ctx, const Weight::Impl& host, MemoryBu
     CORVID_TRY_STATUS(stream->upload(impl->on_device.data(), host.data, bytes));
   }
   impl->resident_bytes = impl->on_device.bytes();
-  if (host.use == WeightUse::matrix) stream->note_matrix(impl->dtype_on_device, impl->rows, impl->cols);
+  if (host.use == WeightUse::matrix || host.use == WeightUse::rounded) stream->note_matrix(impl->dtype_on_device, impl->rows, impl->cols);
   return Weight(std::move(impl));
 }
 
