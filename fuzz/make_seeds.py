@@ -53,7 +53,113 @@ def expressions():
 
 # ---- graph files
 
+# What a file can say, all of it valid: only such a graph is built and written in its long form.
+FULL_GRAPH = """
+name: full
+version: 1
+description: every key
+state:
+  a: integer
+  b: {type: number, default: 1.5, description: half}
+  c: {type: boolean, default: true, life: ephemeral}
+  d: {type: string, default: "x", life: untracked}
+  e: {type: list, reducer: append, default: [1, {k: null}]}
+  f: {type: object, reducer: union, default: {k: 1}}
+  g: {type: json, life: kept}
+  m: {type: list, reducer: add_messages, default: []}
+  n: {type: integer, reducer: add, default: 0}
+  o: {type: list, reducer: overwrite}
+graphs:
+  inner:
+    name: inner
+    state: {a: integer, deep: string}
+    nodes:
+      one: {type: set, with: {deep: "{{ state.a }}"}}
+      two: {graph: innermost}
+    graphs:
+      innermost: {state: {deep: string}, nodes: {z: {type: set, with: {deep: "z"}}}, edges: [START -> z -> END]}
+    edges: [START -> one -> two -> END]
+nodes:
+  first:
+    type: set
+    description: a node
+    with: {a: "{{ state.n + 1 }}", f: {k: "{{ state.a }}", l: [1, "{{ state.b }}", true, null, 2.5]}, d: "text {{ state.d }} and {{ len(state.e) }}"}
+    effect: idempotent
+    retry: {attempts: 5, initial: 250ms, factor: 1.5, max: 1m, jitter: false, on: [io, network, deadline_exceeded]}
+    timeout: 30s
+    idle_timeout: 1.5
+    cache: {ttl: 1h, key: "{{ state.a }}"}
+    on_error: {set: {d: "{{ error.code }} {{ error.message }} {{ error.node }}"}, goto: [last, END]}
+    writes: [a, d, f]
+  again: {type: replace, with: {e: []}, effect: pure, retry: 3, cache: true, defer: true}
+  once: {type: set, with: {m: [{role: user, content: "{{ state.d }}"}]}, effect: idempotent, cache: 2d, on_error: {set: {a: 0}}}
+  spread: {type: map, with: {over: state.e, to: work, as: each, index: at, with: {more: "{{ state.a }}"}, empty: last}}
+  work: {type: set, with: {e: ["{{ state.each }}"]}}
+  question: {type: interrupt, with: {value: {q: "{{ state.d }}?"}, into: g, response_schema: {type: string, minLength: 1}, expires_in: 2d}}
+  judge:
+    type: approval
+    with:
+      value: "{{ state.d }}"
+      response_schema: true
+      expires_in: 60
+      into: {decision: d, value: f, by: d}
+      routes: {approve: last, edit: first, reject: END, respond: question, expired: END}
+  bad: {type: fail, with: {message: "no {{ state.d }}", code: io, attempts: 1}, on_error: {goto: last}}
+  child: {graph: inner, checkpoints: own, defer: false, description: a graph}
+  child2: {graph: inner, checkpoints: none}
+  child3: {graph: inner, checkpoints: inherited, destinations: [last]}
+  last: {type: set, with: {a: 1}}
+edges:
+  - START -> first -> question + judge
+  - {from: [question, judge], to: spread}
+  - {from: first, when: "state.a > 1", to: [again, once], else: bad, description: one way}
+  - from: again
+    cases:
+      - {when: "state.a == 1", to: child}
+      - {when: "state.a == 2", to: [child2, child3]}
+      - {when: "len(state.e) > 2", send: {to: work, over: state.e, as: each, index: at, with: {more: 1}, timeout: 5m}}
+    else: {send: {to: work, over: "[1, 2]", as: each}}
+  - {from: once, route: "'last' if state.a else ['last', 'END']", targets: [last, END]}
+  - {from: child, send: {to: work, over: state.e}}
+  - {from: child2, to: last}
+  - work + child3 -> last -> END
+recursion_limit: 50
+max_concurrency: 4
+durability: async
+snapshot_every: 8
+"""
+
+# Keys and values in place of those of FULL_GRAPH: other forms of the same, and mistakes of every kind with their suggestions.
+GRAPH_CHANGES = [
+    ("durability: async", "durability: exit"), ("durability: async", "durability: sync"), ("durability: async", "durability: often"), ("version: 1", "interrupt_after: [first, nobody]"),
+    ("version: 1", "interrupt_before: \"*\""), ("recursion_limit: 50", "recursion_limit: 0"), ("version: 1", "version: 2"), ("name: full", "nmae: full"), ("name: full", "name: [1]"),
+    ("effect: idempotent", "effect: idempotant"), ("effect: pure, retry: 3, cache: true", "effect: at_most_once"), ("timeout: 30s", "timeout: 30 parsecs"), ("timeout: 30s", "timeout: 1e300"), ("timeout: 30s", "timeout: -1"),
+    ("timeout: 30s", "timeout: 7ms"), ("idle_timeout: 1.5", "idle_timeout: [1]"), ("retry: 3", "retry: yes"), ("retry: 3", "retry: {attempts: 0}"), ("factor: 1.5", "factor: 0.5"), ("on: [io,", "on: [ion,"),
+    ("effect: pure", "effect: at_most_once"), ("cache: true", "cache: false"), ("cache: 2d", "cache: 3"), ("cache: 2d", "cache: soon"), ("ttl: 1h", "ttl: 0"), ("key: \"{{ state.a }}\"", "key: \"{{ state.nothing }}\""), ("goto: [last, END]", "goto: lost"),
+    ("type: set", "type: sett"), ("type: map", "type: mapp"), ("{graph: inner,", "{graph: iner,"), ("{graph: inner,", "{graph: ../outside.yaml,"), ("{graph: inner,", "{graph: other.yaml,"), ("{graph: inner,", "{graph: inner, type: set,"),
+    ("{graph: innermost}", "{graph: inner}"), ("checkpoints: own", "checkpoints: mine"), ("checkpoints: own", "checkpoints: own, effect: pure"), ("over: state.e, to: work", "over: state.e, to: END"), ("over: state.e, to: work", "over: \"state.e +\", to: work"),
+    ("over: state.e, to: work", "to: work"), ("to: spread}", "to: sprad}"), ("to: spread}", "too: spread}"), ("to: spread}", "when: \"a\", cases: [], to: spread}"), ("START -> first", "START > first"), ("START -> first", "END -> first"),
+    ("START -> first", "-> first"), ("START -> first", "first -> START"), ("START -> first", "START + first"), ("question + judge", "question + question"), ("when: \"state.a > 1\"", "when: \"a >\""), ("when: \"state.a > 1\"", "when: \"unknown_name > 1\""),
+    ("when: \"state.a > 1\"", "when: 5"), ("else: bad", "else: nowhere"), ("else: bad", "else: [bad, last]"), ("else: bad", "else: {to: bad}"), ("else: bad", "else: {when: a, to: bad}"), ("targets: [last, END]", "targets: []"), ("targets: [last, END]", "targets: [lst]"),
+    ("route: \"'last' if state.a else ['last', 'END']\", targets: [last, END]", "route: state.a"), ("- {from: child2, to: last}", "- {from: child2}"), ("- {from: child2, to: last}", "- {to: last}"), ("- {from: child2, to: last}", "- 5"), ("- {from: child2, to: last}", "- []"),
+    ("- {from: child2, to: last}", "- {from: child2, to: last, send: {to: work, over: e}}"), ("- {from: child2, to: last}", "- {from: child2, send: {to: work}}"), ("- {from: child2, to: last}", "- {from: child2, send: work}"), ("- {from: child2, to: last}", "- {from: child2, cases: {}}"),
+    ("- {from: child2, to: last}", "- {from: child2, cases: [{when: a}]}"), ("- {from: child2, to: last}", "- {from: child2, cases: [{to: last}]}"), ("- {from: child2, to: last}", "- {from: [child2, child2], to: last}"), ("- {from: child2, to: last}", "- {from: [], to: last}"),
+    ("a: integer\n  b", "a: intger\n  b"), ("a: integer\n  b", "a: {reducer: add}\n  b"), ("a: integer\n  b", "a: {type: integer, default: text}\n  b"), ("a: integer\n  b", "a: {type: string, reducer: append}\n  b"), ("a: integer\n  b", "a: [integer]\n  b"),
+    ("a: integer\n  b", "a: integer\n  a: integer\n  b"), ("reducer: union", "reducer: unite"), ("life: kept", "life: short"), ("reducer: append, default: [1, {k: null}]", "reducer: append, default: 5"), ("into: g", "into: nothing"), ("expires_in: 2d", "expires_in: never"),
+    ("response_schema: {type: string, minLength: 1}", "response_schema: {type: strin}"), ("value: {q: \"{{ state.d }}?\"}", "value: {q: \"{{ d \"}"), ("routes: {approve: last", "routes: {approve: lost"), ("into: {decision: d", "into: {decision: q"), ("code: io", "code: iou"),
+    ("message: \"no {{ state.d }}\"", "message: \"no {{ state.d\""), ("writes: [a, d, f]", "writes: [a, z]"), ("destinations: [last]", "destinations: [lst]"), ("edges:\n  - START", "edges: {}\nedgs:\n  - START"), ("nodes:\n  first:", "nodes: []\nnods:\n  first:"), ("state:\n  a: integer\n  b", "state: 5\nstat:\n  b"),
+    ("last: {type: set, with: {a: 1}}", "last: {type: set}"), ("last: {type: set, with: {a: 1}}", "last: {type: set, with: {z: 1}}"), ("last: {type: set, with: {a: 1}}", "last: set"), ("last: {type: set, with: {a: 1}}", "\"END\": {type: set, with: {a: 1}}"), ("last: {type: set, with: {a: 1}}", "last: &x {type: set, with: {a: 1}}\n  more: *x"),
+    ("last: {type: set, with: {a: 1}}", "last: {type: set, with: {a: 1}}\n  island: {type: set, with: {a: 2}}"), ("description: every key", "description: |\n  every\n  key"), ("description: every key", "description: !!int 5"), ("description: every key", "description: \"\\u00e4\\x41\\n\""), ("description: every key", "<<: {name: merged}"),
+]
+
+
 def graph_files():
+    yield FULL_GRAPH
+    yield FULL_GRAPH + "---\nname: a second document\n"
+    yield FULL_GRAPH.replace("\n", "\r\n")
+    for what, other in GRAPH_CHANGES:
+        assert what in FULL_GRAPH, what
+        yield FULL_GRAPH.replace(what, other, 1)
     for file in sorted((ROOT / "examples/graphs").glob("*.yaml")):
         yield file.read_text()
     for file in sorted((ROOT / "tests/graphs").glob("test_graph_file*.cpp")):

@@ -2,7 +2,6 @@
 // documentation's test all read them.
 #pragma once
 
-#include <chrono>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,9 +32,5 @@ const FormatKey* format_key(FormatObject object, std::string_view name);
 std::vector<std::string> format_key_names(FormatObject object);
 /// The compiled schema of one key's value; null where a table checks it.
 const JsonSchema* format_value_schema(FormatObject object, std::string_view name);
-
-/// "250ms", "30s", "5m", "2h", "1d", or a number of seconds. Errors: bad_input.
-Result<std::chrono::milliseconds> read_duration(const Json& value);
-std::string write_duration(std::chrono::milliseconds duration);
 
 }  // namespace corvid::detail

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "graphs/define/duration.hpp"
 #include "graphs/file/definition.hpp"
 #include "graphs/file/suggest.hpp"
 

@@ -1,5 +1,6 @@
 // The node types that wait for a person: interrupt and approval.
 #include "corvid/base/json_schema.hpp"
+#include "graphs/define/duration.hpp"
 #include "graphs/file/format.hpp"
 #include "graphs/file/library_nodes.hpp"
 #include "graphs/file/prepare.hpp"

@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "graphs/define/duration.hpp"
 #include "graphs/file/definition.hpp"
 #include "graphs/file/suggest.hpp"
 

@@ -1,4 +1,5 @@
 // A definition in its long form.
+#include "graphs/define/duration.hpp"
 #include "graphs/file/definition.hpp"
 
 namespace corvid::detail {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "corvid/graphs/savers.hpp"
+#include "persist/cbor_writer.hpp"
 #include "persist/rows.hpp"
 #include "persist/rules.hpp"
 #include "persist/transfer.hpp"
@@ -22,29 +23,27 @@ constexpr std::size_t kDigest = 2 + 32;  // the byte string's head and its bytes
 
 enum Major : std::uint8_t { unsigned_integer = 0, negative_integer = 1, byte_string = 2, text_string = 3, array = 4 };
 
+// Writer and Reader have the same members, so that fields() tells once what a commit consists of.
 class Writer {
  public:
-  void head(Major major, std::uint64_t n) {
-    const int size = n < 24 ? 0 : n <= 0xff ? 1 : n <= 0xffff ? 2 : n <= 0xffffffff ? 4 : 8;
-    const std::uint64_t info = size == 0 ? n : size == 1 ? 24 : size == 2 ? 25 : size == 4 ? 26 : 27;
-    out_.push_back(static_cast<std::byte>(std::uint64_t{major} << 5 | info));
-    for (int i = size; i-- > 0;) out_.push_back(static_cast<std::byte>(n >> (8 * i)));
+  void list_of(std::size_t n) { out_.list(n); }
+  void text(std::string_view s) { out_.text(s); }
+  void bytes(std::span<const std::byte> b) { out_.binary(b); }
+  void version(std::uint64_t n) { out_.number(n); }
+  void number(std::int64_t n) { out_.number(n); }
+  void index(std::int32_t n) { out_.number(std::int64_t{n}); }
+  template <class Items, class F>
+  void each(const Items& items, std::size_t fields, F&& one) {
+    list_of(items.size());
+    for (const auto& item : items) {
+      list_of(fields);
+      one(item);
+    }
   }
-  void list(std::size_t n) { head(array, n); }
-  void number(std::int64_t n) {
-    n < 0 ? head(negative_integer, static_cast<std::uint64_t>(-1 - n)) : head(unsigned_integer, static_cast<std::uint64_t>(n));
-  }
-  void version(std::uint64_t n) { head(unsigned_integer, n); }
-  void text(std::string_view s) { append(text_string, std::as_bytes(std::span(s))); }
-  void bytes(std::span<const std::byte> b) { append(byte_string, b); }
-  Bytes& out() { return out_; }
+  Bytes take() && { return std::move(out_).take(); }
 
  private:
-  void append(Major major, std::span<const std::byte> b) {
-    head(major, b.size());
-    out_.insert(out_.end(), b.begin(), b.end());
-  }
-  Bytes out_;
+  CborWriter out_;
 };
 
 // Reads what Writer wrote. The first thing that does not fit ends it: what follows is zeros, and ok() is false. A length is believed
@@ -61,29 +60,36 @@ class Reader {
   void list_of(std::size_t n) {
     if (list() != n) refuse();
   }
-  std::string text() {
+  void text(std::string& out) {
     const auto b = take(length(text_string));
-    return std::string(reinterpret_cast<const char*>(b.data()), b.size());
+    out.assign(reinterpret_cast<const char*>(b.data()), b.size());
   }
-  Bytes bytes() {
+  void bytes(Bytes& out) {
     const auto b = take(length(byte_string));
-    return Bytes(b.begin(), b.end());
+    out.assign(b.begin(), b.end());
   }
-  std::uint64_t version() {
+  void version(std::uint64_t& out) {
     const auto [major, n] = head();
     if (major != unsigned_integer) refuse();
-    return ok_ ? n : 0;
+    out = ok_ ? n : 0;
   }
-  std::int64_t number() {
+  void number(std::int64_t& out) {
     const auto [major, n] = head();
     if (major > negative_integer || n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) refuse();
-    if (!ok_) return 0;
-    return major == negative_integer ? -1 - static_cast<std::int64_t>(n) : static_cast<std::int64_t>(n);
+    out = !ok_ ? 0 : major == negative_integer ? -1 - static_cast<std::int64_t>(n) : static_cast<std::int64_t>(n);
   }
-  std::int32_t index() {
-    const auto n = number();
+  void index(std::int32_t& out) {
+    std::int64_t n = 0;
+    number(n);
     if (n != static_cast<std::int32_t>(n)) refuse();
-    return ok_ ? static_cast<std::int32_t>(n) : 0;
+    out = ok_ ? static_cast<std::int32_t>(n) : 0;
+  }
+  template <class Items, class F>
+  void each(Items& items, std::size_t fields, F&& one) {
+    for (auto n = list(); n > 0 && ok_; --n) {
+      list_of(fields);
+      one(items.emplace_back());
+    }
   }
 
  private:
@@ -125,79 +131,57 @@ class Reader {
   bool ok_ = true;
 };
 
-void write(Writer& w, const Commit& commit) {
-  const auto& record = *commit.checkpoint;
-  w.list(5);
-  w.text(commit.ns);
-  w.list(7);
-  w.text(record.id);
-  w.text(record.parent_id);
-  w.number(record.step);
-  w.text(record.source);
-  w.number(record.created_ms);
-  w.bytes(record.body);
-  w.list(record.channels.size());
-  for (const auto& channel : record.channels) {
-    w.list(2);
-    w.text(channel.channel);
-    w.version(channel.version);
-  }
-  w.list(commit.blobs.size());
-  for (const auto& blob : commit.blobs) {
-    w.list(4);
-    w.text(blob.channel);
-    w.version(blob.version);
-    w.version(blob.base_version);
-    w.bytes(blob.bytes);
-  }
-  w.list(commit.writes.size());
-  for (const auto& pending : commit.writes) {
-    w.list(4);
-    w.text(pending.task_id);
-    w.number(pending.index);
-    w.text(pending.channel);
-    w.bytes(pending.bytes);
-  }
-  w.list(commit.answers.size());
-  for (const auto& answer : commit.answers) {
-    w.list(4);
-    w.text(answer.interrupt_id);
-    w.text(answer.by);
-    w.number(answer.answered_ms);
-    w.bytes(answer.body);
-  }
+// Io is a Writer and what it names constant, or a Reader.
+template <class Io, class CommitOf>
+void fields(Io& io, CommitOf& commit) {
+  auto& record = *commit.checkpoint;
+  io.list_of(5);
+  io.text(commit.ns);
+  io.list_of(7);
+  io.text(record.id);
+  io.text(record.parent_id);
+  io.number(record.step);
+  io.text(record.source);
+  io.number(record.created_ms);
+  io.bytes(record.body);
+  io.each(record.channels, 2, [&](auto& channel) {
+    io.text(channel.channel);
+    io.version(channel.version);
+  });
+  io.each(commit.blobs, 4, [&](auto& blob) {
+    io.text(blob.channel);
+    io.version(blob.version);
+    io.version(blob.base_version);
+    io.bytes(blob.bytes);
+  });
+  io.each(commit.writes, 4, [&](auto& write) {
+    io.text(write.task_id);
+    io.index(write.index);
+    io.text(write.channel);
+    io.bytes(write.bytes);
+  });
+  io.each(commit.answers, 4, [&](auto& answer) {
+    io.text(answer.interrupt_id);
+    io.text(answer.by);
+    io.number(answer.answered_ms);
+    io.bytes(answer.body);
+  });
 }
 
-// Braces fix the order in which the fields are read.
 Commit read(Reader& r) {
   Commit commit;
-  r.list_of(5);
-  commit.ns = r.text();
-  r.list_of(7);
-  auto& record = commit.checkpoint.emplace();
-  record.id = r.text();
-  record.parent_id = r.text();
-  record.step = r.number();
-  record.source = r.text();
-  record.created_ms = r.number();
-  record.body = r.bytes();
-  for (auto n = r.list(); n > 0 && r.ok(); --n) {
-    r.list_of(2);
-    record.channels.push_back(ChannelVersion{r.text(), r.version()});
-  }
-  for (auto n = r.list(); n > 0 && r.ok(); --n) {
-    r.list_of(4);
-    commit.blobs.push_back(ChannelBlob{r.text(), r.version(), r.version(), r.bytes()});
-  }
-  for (auto n = r.list(); n > 0 && r.ok(); --n) {
-    r.list_of(4);
-    commit.writes.push_back(PendingWrite{record.id, r.text(), r.index(), r.text(), r.bytes()});
-  }
-  for (auto n = r.list(); n > 0 && r.ok(); --n) {
-    r.list_of(4);
-    commit.answers.push_back(AnswerRecord{r.text(), r.text(), r.number(), r.bytes(), {}});
-  }
+  commit.checkpoint.emplace();
+  fields(r, commit);
+  for (auto& write : commit.writes) write.checkpoint_id = commit.checkpoint->id;
   return commit;
+}
+
+// The digest as the document's last item.
+Bytes digest_item(std::span<const std::byte> of) {
+  const auto digest = sha256_of(of);
+  CborWriter item;
+  item.binary(std::as_bytes(std::span(digest)));
+  return std::move(item).take();
 }
 
 Error not_an_export(std::string_view why, std::size_t offset) {
@@ -209,15 +193,16 @@ Error not_an_export(std::string_view why, std::size_t offset) {
 Result<Bytes> export_thread(Checkpointer& saver, std::string_view thread_id) {
   CORVID_TRY(const auto commits, read_thread(saver, thread_id));
   Writer w;
-  w.list(5);
+  w.list_of(5);
   w.text(kFormat);
   w.number(kVersion);
   w.text(thread_id);
-  w.list(commits.size());
-  for (const auto& commit : commits) write(w, commit);
-  const auto digest = sha256_of(w.out());
-  w.bytes(std::as_bytes(std::span(digest)));
-  return std::move(w.out());
+  w.list_of(commits.size());
+  for (const auto& commit : commits) fields(w, commit);
+  Bytes out = std::move(w).take();
+  const auto digest = digest_item(out);
+  out.insert(out.end(), digest.begin(), digest.end());
+  return out;
 }
 
 Status import_thread(Checkpointer& saver, const Bytes& exported, std::string_view thread_id) {
@@ -227,22 +212,23 @@ Status import_thread(Checkpointer& saver, const Bytes& exported, std::string_vie
   const auto body = all.first(all.size() - kDigest);
   Reader r(all);
   r.list_of(5);
-  if (r.text() != kFormat || !r.ok()) return fail(not_an_export("it does not begin like one", r.offset()));
-  const auto version = r.number();
+  std::string text;
+  r.text(text);
+  if (text != kFormat || !r.ok()) return fail(not_an_export("it does not begin like one", r.offset()));
+  std::int64_t version = 0;
+  r.number(version);
   if (!r.ok() || version != kVersion) {
     return fail(Error::bad_input("an export of version " + std::to_string(version) + ", this program knows " + std::to_string(kVersion) +
                                  "; update Corvid")
                     .at_offset(r.offset()));
   }
   // Before anything else is believed.
-  Writer expected;
-  const auto digest = sha256_of(body);
-  expected.bytes(std::as_bytes(std::span(digest)));
-  if (!std::ranges::equal(expected.out(), all.last(kDigest))) return fail(not_an_export("its digest does not fit, it was cut or changed", body.size()));
-  (void)r.text();
+  if (!std::ranges::equal(digest_item(body), all.last(kDigest))) return fail(not_an_export("its digest does not fit, it was cut or changed", body.size()));
+  r.text(text);                                     // its name there
   std::vector<Commit> commits;
   for (auto n = r.list(); n > 0 && r.ok(); --n) commits.push_back(read(r));
-  (void)r.bytes();
+  Bytes digest;
+  r.bytes(digest);
   if (!r.ok() || !r.at_end() || commits.empty()) return fail(not_an_export("its parts do not fit together", r.offset()));
   return write_thread(saver, std::move(commits), thread_id);
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iterator>
+#include <limits>
 #include <random>
 #include <string>
 #include <unordered_map>
@@ -93,6 +95,7 @@ void History::enable() {
 
 void History::forget_tasks() {
   tasks_.clear();
+  commands_ = 0;
   if (!questions_->answers.empty() || !questions_->open.empty()) questions_ = std::make_shared<Questions>();
   paused_ = false;
 }
@@ -229,10 +232,21 @@ Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, F
   parent_id_ = loaded.record.parent_id;
   step_ = loaded.record.step;
   source_ = loaded.record.source;
-  for (const auto& write : loaded.writes) {
-    StoredTask& task = tasks_[write.task_id];
+  for (const auto& write : loaded.writes) {                 // of one task by index
     auto stored = decode_json(write.bytes);
     if (!stored) return fail(std::move(stored).error().at_key("task " + write.task_id));
+    if (write.task_id == kCommandTask) {
+      auto outcome = decode_outcome(graph_, *stored, notes_);
+      if (outcome) {
+        if (auto applied = apply_command(std::move(*outcome), values, frontier); !applied) return fail(place(std::move(applied).error()));
+      } else {
+        return fail(std::move(outcome).error().at_key("task " + write.task_id));
+      }
+      commands_ = std::max(commands_, write.index < std::numeric_limits<std::int32_t>::max() ? write.index + 1 : write.index);
+      had_tasks_ = true;
+      continue;
+    }
+    StoredTask& task = tasks_[write.task_id];
     if (write.index == kResultWrite) {
       task.result = std::move(*stored);
     } else if (write.index == kErrorWrite) {
@@ -256,6 +270,43 @@ Status History::restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, F
   }
   questions_ = std::move(questions);
   return {};
+}
+
+Status History::apply_command(TaskOutcome outcome, std::vector<Value>& values, Frontier& frontier) {
+  const std::vector<std::uint32_t> go_to = std::move(outcome.go_to);
+  std::vector<SendTask> sends = std::move(outcome.sends);
+  outcome.go_to.clear();
+  outcome.sends.clear();
+  outcome.edges = false;
+  // What the next superstep was to see stays for it: this is none.
+  std::vector<Value> kept;
+  for (const auto channel : graph_.ephemeral) kept.push_back(values[channel]);
+  std::vector<Finished> finished{{graph_.start(), &outcome}};
+  std::vector<std::uint32_t> written, named;
+  for (const auto& write : outcome.writes) named.push_back(write.channel);
+  Frontier unused = frontier;
+  Barrier barrier(graph_);
+  CORVID_TRY_STATUS(barrier.apply(finished, values, unused, written, &record_));
+  for (std::size_t i = 0; i < graph_.ephemeral.size(); ++i) {
+    if (std::find(named.begin(), named.end(), graph_.ephemeral[i]) == named.end()) values[graph_.ephemeral[i]] = kept[i];
+  }
+  changed(written);
+
+  const auto add = [&](std::vector<std::uint32_t>& nodes, std::uint32_t node) {
+    const auto by_rank = [&](std::uint32_t a, std::uint32_t b) { return graph_.rank[a] < graph_.rank[b]; };
+    const auto at = std::lower_bound(nodes.begin(), nodes.end(), node, by_rank);
+    if (at == nodes.end() || *at != node) nodes.insert(at, node);
+  };
+  for (const auto node : go_to) add(graph_.nodes[node].options.defer ? frontier.deferred : frontier.nodes, node);
+  frontier.sends.insert(frontier.sends.end(), std::make_move_iterator(sends.begin()), std::make_move_iterator(sends.end()));
+  if (frontier.empty()) frontier.nodes.swap(frontier.deferred);
+  return {};
+}
+
+Result<PendingWrite> History::command(TaskOutcome outcome, std::vector<Value>& values, Frontier& frontier) {
+  CORVID_TRY(auto bytes, encode_outcome(graph_, outcome));
+  CORVID_TRY_STATUS(apply_command(std::move(outcome), values, frontier));
+  return PendingWrite{checkpoint_id_, std::string(kCommandTask), commands_++, std::string(START), std::move(bytes)};
 }
 
 Commit History::commit() const {

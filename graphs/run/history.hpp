@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "corvid/graphs/checkpoint.hpp"
@@ -16,6 +17,9 @@ namespace corvid {
 inline constexpr std::int32_t kResultWrite = 0;
 inline constexpr std::int32_t kErrorWrite = -1;
 inline constexpr std::int32_t kStartedWrite = -2;
+
+// The Commands that a thread was given at its checkpoint are stored as this task's writes, 0, 1, …
+inline constexpr std::string_view kCommandTask = "__command__";
 
 struct StoredTask {
   std::optional<Json> result;                       // an outcome, still encoded
@@ -42,6 +46,8 @@ class History {
 
   /// Fills values and frontier from a checkpoint. Errors: bad_input (damaged), conflict (the graph changed incompatibly; says what).
   Status restore(LoadedCheckpoint&& loaded, std::vector<Value>& values, Frontier& frontier);
+  /// The Command's outcome as if the checkpoint had had it, and as it is stored. Errors: those of reducers; what has no stored form.
+  Result<PendingWrite> command(TaskOutcome outcome, std::vector<Value>& values, Frontier& frontier);
   /// The state is new or goes on as a fork: nothing asked or half done carries over.
   void forget_tasks();
 
@@ -81,6 +87,7 @@ class History {
     bool dirty = false;
   };
   Status restore_body(const LoadedCheckpoint& loaded, Frontier& frontier);
+  Status apply_command(TaskOutcome outcome, std::vector<Value>& values, Frontier& frontier);
   Status restore_channel(const CheckpointRecord& record, const std::vector<ChannelBlob>& blobs, std::size_t& at, std::vector<Value>& values);
 
   void move_to(const Mark& mark);
@@ -101,6 +108,7 @@ class History {
   std::vector<Json> record_;                        // by channel: writes since stored, or null
   std::shared_ptr<const Questions> questions_ = std::make_shared<Questions>();
   std::map<std::string, StoredTask> tasks_;
+  std::int32_t commands_ = 0;                       // stored at the current checkpoint
   bool paused_ = false;
   std::vector<std::string> last_;
   std::string source_;

@@ -1,8 +1,7 @@
-#include <charconv>
-#include <cmath>
 #include <utility>
 
 #include "corvid/graphs/process_node.hpp"
+#include "graphs/define/duration.hpp"
 
 namespace corvid {
 namespace {
@@ -10,21 +9,9 @@ namespace {
 Error wrong(const std::string& key, const std::string& what) { return Error::bad_input(what).at_key("/" + key); }
 
 Result<std::chrono::milliseconds> duration(const Json& value, const std::string& key) {
-  constexpr double kMost = 1e9;  // seconds; 30 years
-  double seconds = -1;
-  if (value.is_number()) seconds = value.get<double>();
-  if (value.is_string()) {
-    const auto& text = value.get_ref<const std::string&>();
-    double number = 0;
-    const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
-    const std::string_view unit(read.ptr, static_cast<std::size_t>(text.data() + text.size() - read.ptr));
-    for (const auto& [name, factor] : {std::pair<std::string_view, double>{"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}}) {
-      if (read.ec == std::errc() && unit == name) seconds = number * factor;
-    }
-  }
-  if (!(seconds >= 0 && seconds <= kMost))
-    return fail(wrong(key, "a duration is a number of seconds or a text such as \"250ms\", \"30s\", \"5m\""));
-  return std::chrono::milliseconds(std::llround(seconds * 1000));
+  auto read = read_duration(value);
+  if (!read) return fail(std::move(read).error().at_key("/" + key));
+  return read;
 }
 
 Status read_argument(ProcessNodeOptions& options, const std::string& key, const Json& value) {

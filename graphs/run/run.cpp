@@ -35,7 +35,20 @@ Run::Run(std::shared_ptr<RunShared> shared, std::shared_ptr<const CompiledGraph>
   }
 }
 
+namespace {
+
+bool says_nothing(const Command& command) {
+  const auto* writes = std::get_if<std::vector<ChannelWrite>>(&command.update);
+  const auto* named = std::get_if<Json>(&command.update);
+  return (writes ? writes->empty() : named->empty()) && command.go_to.targets.empty() && std::holds_alternative<std::monostate>(command.resume);
+}
+
+}  // namespace
+
 Task<RunOutcome> Run::start(Input input) {
+  if (const auto* command = std::get_if<Command>(&input); command && says_nothing(*command)) {
+    co_return fail(Error::invalid_argument("an empty Command: it answers nothing, writes nothing and goes nowhere"));
+  }
   if (stores()) {
     if (shared_->config.thread_id.empty()) co_return fail(Error::invalid_argument("a run with a checkpointer needs a thread_id in its RunConfig"));
     if (shared_->config.durability == Durability::exit) {
@@ -82,21 +95,36 @@ Task<RunOutcome> Run::start(Input input) {
 bool Run::light() const { return !shared_->saver && !shared_->streams() && !shared_->tracer; }
 
 Status Run::begin_lightly(Input& input) {
-  std::vector<ChannelWrite> writes;
-  if (auto* named = std::get_if<Json>(&input)) {
-    CORVID_TRY(writes, writes_by_name(*g_.schema, std::move(*named), nullptr));
-  } else if (auto* given = std::get_if<std::vector<ChannelWrite>>(&input)) {
-    writes = std::move(*given);
-  } else {
-    return fail(Error::invalid_argument("a graph without a checkpointer has nothing to go on from; give the run an input"));
-  }
-  CORVID_TRY_STATUS(input_outcome(std::move(writes)));
+  CORVID_TRY(auto first, first_input(input));
+  CORVID_TRY_STATUS(input_outcome(std::move(first)));
   return barrier_lightly(2);
 }
 
+// What START gives.
+Result<NodeResult> Run::first_input(Input& input) {
+  std::variant<std::vector<ChannelWrite>, Json> update;
+  NodeResult first;
+  if (auto* named = std::get_if<Json>(&input)) {
+    update = std::move(*named);
+  } else if (auto* given = std::get_if<std::vector<ChannelWrite>>(&input)) {
+    update = std::move(*given);
+  } else if (auto* command = std::get_if<Command>(&input); command && command->resume.index() == 0) {
+    update = std::move(command->update);
+    first.go_to_targets = std::move(command->go_to);
+  } else {
+    return fail(Error::invalid_argument("a graph without a checkpointer has nothing to go on from; give the run an input"));
+  }
+  if (auto* named = std::get_if<Json>(&update)) {
+    CORVID_TRY(first.writes, writes_by_name(*g_.schema, std::move(*named), nullptr));
+  } else {
+    first.writes = std::move(std::get<std::vector<ChannelWrite>>(update));
+  }
+  return first;
+}
+
 // START's outcome, as the only one that is finished.
-Status Run::input_outcome(std::vector<ChannelWrite> writes) {
-  auto made = make_outcome(g_, g_.start(), *values_, NodeResult(std::move(writes)));
+Status Run::input_outcome(NodeResult first) {
+  auto made = make_outcome(g_, g_.start(), *values_, std::move(first));
   if (!made) return fail(std::move(made).error());
   outcomes_.clear();
   outcomes_.push_back(std::move(*made));
@@ -142,35 +170,57 @@ Task<bool> Run::run_alone() {
   co_return fail(std::move(result).error().at_key(g_.nodes[node].name));
 }
 
+Task<void> Run::answer(Resume answers) {
+  for (auto& [id, value] : answers.answers) {
+    std::string interrupt_id = id;
+    AnswerRequest request{Decision::respond, std::move(value), answers.by};
+    std::function<Status(Checkpointer&)> call = [&](Checkpointer& saver) { return answer_interrupt(saver, interrupt_id, request); };
+    CORVID_CO_TRY_STATUS(co_await call_saver(std::move(call)));
+  }
+  co_return Status{};
+}
+
+Task<void> Run::answer(Answer answer) {
+  AnswerRequest request{Decision::respond, std::move(answer.value), answer.by};
+  std::function<Status(Checkpointer&)> call = [&](Checkpointer& saver) -> Status {
+    CORVID_TRY(const auto open, saver.open_interrupts(shared_->config.thread_id));
+    if (open.empty()) return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has no open question to answer"));
+    if (open.size() > 1) {
+      std::string ids;
+      for (const auto& each : open) ids += (ids.empty() ? "" : ", ") + each.id;
+      return fail(Error::conflict("several questions are open; answer them by id: " + ids));
+    }
+    return answer_interrupt(saver, open.front().id, request);
+  };
+  co_return co_await call_saver(std::move(call));
+}
+
+// A Command to a thread that is there: what it writes and where it goes, beside what the thread would do anyway. Null: neither.
+Result<std::optional<PendingWrite>> Run::take_command(Command& command) {
+  Input input(std::move(command));
+  std::get<Command>(input).resume = std::monostate();
+  CORVID_TRY(auto given, first_input(input));
+  if (given.writes.empty() && given.go_to_targets.targets.empty()) return std::optional<PendingWrite>();
+  CORVID_TRY(auto outcome, make_outcome(g_, g_.start(), *values_, std::move(given), Edges::none));
+  CORVID_TRY(auto write, history_.command(std::move(outcome), *values_, frontier_));
+  return std::optional<PendingWrite>(std::move(write));
+}
+
 Task<void> Run::begin(Input& input) {
+  auto* command = std::get_if<Command>(&input);
   if (stores()) {
-    if (auto* resume = std::get_if<Resume>(&input)) {
-      for (auto& [id, value] : resume->answers) {
-        std::string interrupt_id = id;
-        AnswerRequest request{Decision::respond, std::move(value), resume->by};
-        std::function<Status(Checkpointer&)> call = [&](Checkpointer& saver) { return answer_interrupt(saver, interrupt_id, request); };
-        CORVID_CO_TRY_STATUS(co_await call_saver(std::move(call)));
-      }
-    } else if (auto* answer = std::get_if<Answer>(&input)) {
-      AnswerRequest request{Decision::respond, std::move(answer->value), answer->by};
-      std::function<Status(Checkpointer&)> call = [&](Checkpointer& saver) -> Status {
-        CORVID_TRY(const auto open, saver.open_interrupts(shared_->config.thread_id));
-        if (open.empty()) return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has no open question to answer"));
-        if (open.size() > 1) {
-          std::string ids;
-          for (const auto& each : open) ids += (ids.empty() ? "" : ", ") + each.id;
-          return fail(Error::conflict("several questions are open; answer them by id: " + ids));
-        }
-        return answer_interrupt(saver, open.front().id, request);
-      };
-      CORVID_CO_TRY_STATUS(co_await call_saver(std::move(call)));
+    if (auto* resume = std::get_if<Resume>(&input)) CORVID_CO_TRY_STATUS(co_await answer(std::move(*resume)));
+    if (auto* one = std::get_if<Answer>(&input)) CORVID_CO_TRY_STATUS(co_await answer(std::move(*one)));
+    if (command) {
+      if (auto* resume = std::get_if<Resume>(&command->resume)) CORVID_CO_TRY_STATUS(co_await answer(std::move(*resume)));
+      else if (auto* one = std::get_if<Answer>(&command->resume)) CORVID_CO_TRY_STATUS(co_await answer(std::move(*one)));
     }
     std::string wanted = shared_->config.checkpoint_id;
     CORVID_CO_TRY(auto loaded, co_await load(wanted));
     if (!loaded && !wanted.empty()) {
       co_return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has no such checkpoint").at_key(wanted));
     }
-    const bool has_input = std::holds_alternative<std::vector<ChannelWrite>>(input) || std::holds_alternative<Json>(input);
+    const bool has_input = std::holds_alternative<std::vector<ChannelWrite>>(input) || std::holds_alternative<Json>(input) || (command && !loaded);
     if (!loaded && !has_input) {
       co_return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has nothing to go on from; give it an input"));
     }
@@ -193,6 +243,7 @@ Task<void> Run::begin(Input& input) {
       if (!newest.empty()) CORVID_CO_TRY_STATUS(history_.not_newest(newest.front()));
       history_.forget_tasks();
       if (!has_input) {
+        if (command) CORVID_CO_TRY_STATUS(take_command(*command));   // the fork's own checkpoint holds it
         ++step_;
         History::Mark mark{"fork", step_, history_.last(), false, shared_->config.run_id, {}};
         CORVID_CO_TRY(auto commit, history_.checkpoint(*values_, frontier_, mark));
@@ -204,29 +255,30 @@ Task<void> Run::begin(Input& input) {
     }
     if (!has_input) {
       Commit lease = history_.commit();
+      if (command) {
+        CORVID_CO_TRY(auto write, take_command(*command));
+        if (write) {
+          lease.writes.push_back(std::move(*write));
+          history_.has_tasks();
+        }
+      }
       CORVID_CO_TRY_STATUS(co_await store_now(std::move(lease)));
       go_on_events(history_.source());
       co_return Status{};
     }
-  } else if (!std::holds_alternative<std::vector<ChannelWrite>>(input) && !std::holds_alternative<Json>(input)) {
-    co_return fail(Error::invalid_argument("a graph without a checkpointer has nothing to go on from; give the run an input"));
   }
-  std::vector<ChannelWrite> writes;
-  if (auto* named = std::get_if<Json>(&input)) {
-    CORVID_CO_TRY(writes, writes_by_name(*g_.schema, std::move(*named), nullptr));
-  } else {
-    writes = std::move(std::get<std::vector<ChannelWrite>>(input));
-  }
-  co_return co_await take_input(std::move(writes));
+  if (command && stores()) command->resume = std::monostate();   // given by now
+  CORVID_CO_TRY(auto first, first_input(input));
+  co_return co_await take_input(std::move(first));
 }
 
 // The input is a superstep of its own: START's writes and edges.
-Task<void> Run::take_input(std::vector<ChannelWrite> writes) {
+Task<void> Run::take_input(NodeResult first) {
   frontier_.nodes.clear();
   frontier_.sends.clear();
   frontier_.deferred.clear();
   skip_pause_ = false;                              // joins remember who has arrived
-  CORVID_CO_TRY_STATUS(input_outcome(std::move(writes)));
+  CORVID_CO_TRY_STATUS(input_outcome(std::move(first)));
   auto stop = co_await barrier("input");
   if (!stop) co_return fail(std::move(stop).error());
   co_return Status{};
@@ -251,8 +303,12 @@ Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string 
       go_on = metadata.is_object() && metadata.contains("caller") && metadata["caller"] == caller_;
     }
   }
-  if (go_on) go_on_events(history_.source());
-  else CORVID_CO_TRY_STATUS(co_await take_input(std::move(values)));
+  if (go_on) {
+    go_on_events(history_.source());
+  } else {
+    NodeResult first(std::move(values));
+    CORVID_CO_TRY_STATUS(co_await take_input(std::move(first)));
+  }
   co_return co_await loop();
 }
 

@@ -91,7 +91,8 @@ class Run {
   // run.cpp
   bool light() const;
   Status begin_lightly(Input& input);
-  Status input_outcome(std::vector<ChannelWrite> writes);
+  Result<NodeResult> first_input(Input& input);
+  Status input_outcome(NodeResult first);
   Status barrier_lightly(int steps);
   Task<bool> run_alone();
   bool commands_parent() const;
@@ -111,7 +112,10 @@ class Run {
   Result<bool> keep_writes();
   Task<Stop> settle();                              // tasks that did not all finish: stores what did
   Task<void> begin(Input& input);
-  Task<void> take_input(std::vector<ChannelWrite> writes);
+  Task<void> answer(Resume answers);
+  Task<void> answer(Answer answer);
+  Result<std::optional<PendingWrite>> take_command(Command& command);
+  Task<void> take_input(NodeResult first);
   Error first_failure();
 
   // lanes.cpp

@@ -104,7 +104,7 @@ class Targets {
 
 }  // namespace
 
-Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, bool handled) {
+Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, Edges leading) {
   if (result.error) return fail(std::move(*result.error));
   TaskOutcome outcome;
   if (result.to_parent) {
@@ -132,14 +132,15 @@ Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t
   }
   if (result.writes.size() == 1) outcome.writes = std::move(result.writes);
   const auto& edges = graph.outgoing[from];
+  outcome.edges = leading != Edges::none;
   if (edges.conditional.empty() && result.go_to_targets.targets.empty()) return outcome;
 
   Targets targets(graph, outcome);
   if (!result.go_to_targets.targets.empty()) {
-    const std::string who = "the command of \"" + node_name(graph, from) + "\"";
+    const std::string who = from == graph.start() ? "the Command" : "the command of \"" + node_name(graph, from) + "\"";
     const auto* allowed = from == graph.start() ? nullptr : &graph.nodes[from].options.destinations;
     for (auto& target : result.go_to_targets.targets) CORVID_TRY_STATUS(targets.add(target, allowed, who));
-    outcome.edges = !handled;
+    if (leading == Edges::unless_commanded) outcome.edges = false;
   }
   if (!outcome.edges) return outcome;
   if (!edges.conditional.empty()) {

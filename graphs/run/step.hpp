@@ -28,10 +28,15 @@ Result<Value> convert(const Value& value, const ChannelSpec& channel);
 /// The values of a Send or of an input given by names. Names that are no channels go to `extra` where there is one, else are an error.
 Result<std::vector<ChannelWrite>> writes_by_name(const Schema& schema, Json object, Json* extra);
 
-/// Checks a node's result, evaluates the conditional edges of `from` with its writes applied, and resolves where it goes. `handled`: an
-/// error handler's, whose targets stand in for the node's edges.
+/// Whether the edges of the node lead on.
+enum class Edges : std::uint8_t {
+  lead,
+  unless_commanded,   ///< an error handler's result: its targets stand in for them
+  none,               ///< a Command that was given to the thread is no node's result
+};
+/// Checks a node's result, evaluates the conditional edges of `from` with its writes applied, and resolves where it goes.
 /// Errors: bad_input, invalid_argument (unknown or undeclared target), what a route failed with.
-Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, bool handled = false);
+Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, Edges edges = Edges::lead);
 
 /// One task's part in the barrier.
 struct Finished {

@@ -298,7 +298,7 @@ void Run::complete(Active& active, Completion completion) {
   }
   // A result that comes although the task was told to stop counts for nothing: what the caller was told is what happened.
   if (active.stop_reason) return attempt_failed(active, std::move(*active.stop_reason));
-  auto outcome = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result), active.handling);
+  auto outcome = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result), active.handling ? Edges::unless_commanded : Edges::lead);
   if (!outcome) return attempt_failed(active, std::move(outcome).error());
   task.outcome = std::move(*outcome);
   task.status = TaskState::done;

@@ -115,6 +115,11 @@ Result<std::string> fork_thread(Checkpointer& saver, std::string_view from, std:
   commit.checkpoint->created_ms = unix_ms();
   commit.blobs = std::move(loaded.blobs);
   const std::string id = commit.checkpoint->id;
+  for (auto& write : loaded.writes) {                 // what tasks have done is not the fork's, what the thread was told is
+    if (write.task_id != kCommandTask) continue;
+    write.checkpoint_id = id;
+    commit.writes.push_back(std::move(write));
+  }
   if (auto stored = commit_outside_run(saver, std::string(to), std::move(commit)); !stored) {
     if (stored.error().code() != ErrorCode::conflict) return fail(std::move(stored).error());
     return fail(Error::conflict("there is a thread \"" + std::string(to) + "\" already; choose another name or delete it").caused_by(std::move(stored).error()));

@@ -221,9 +221,11 @@ Result<NodeResult> LangGraphCase::body(NodeContext& context, const Json& ops, co
 
 void LangGraphCase::add_node(GraphBuilder& builder, const Json& graph, const Json& node, const std::string& path) {
   const auto name = node["name"].get<std::string>();
-  // Commands go anywhere here, and so no node is out of reach.
+  // Commands go anywhere here, and so no node is out of reach but where that is what is shown.
   std::vector<std::string> anywhere;
-  for (const auto& other : graph["nodes"]) anywhere.push_back(other["name"]);
+  if (case_["name"] != "unreachable_node") {
+    for (const auto& other : graph["nodes"]) anywhere.push_back(other["name"]);
+  }
   if (node.contains("subgraph")) {
     SubgraphOptions options;
     options.defer = node.value("defer", false);
@@ -305,6 +307,17 @@ Result<Input> LangGraphCase::input_of(const Json& action) {
     return Input(only(action["input"], case_["graph"].value("input", Json())));
   }
   if (action.contains("resume")) return Input(Answer{action["resume"]});
+  if (action.contains("command")) {
+    const Json& given = action["command"];
+    Command command;
+    std::vector<ChannelWrite> writes;
+    const Json update = ev(given.value("update", Json::object()), Json::object());
+    for (const auto& [key, value] : update.items()) writes.push_back(write_of(*graph_->schema(), key, value));
+    command.update = std::move(writes);
+    if (given.contains("goto")) command.go_to = route_to(ev(given["goto"], Json::object()));
+    if (given.contains("resume")) command.resume = Answer(given["resume"]);
+    return Input(std::move(command));
+  }
   Resume resume;
   CORVID_TRY(const auto state, runtime_.wait(graph_->get_state(runtime_, on_thread())));
   for (const auto& answer : action["answers"]) {

@@ -105,7 +105,7 @@ class CompiledGraph : public std::enable_shared_from_this<CompiledGraph> {
   std::vector<std::string> nodes() const;                       ///< in the order added
 
   /// Runs to the end, the next question, or a drain. Errors: what a node failed with (key: the node's name), invalid_argument
-  /// (input, thread id), limit_exceeded (recursion), conflict (thread leased; graph changed incompatibly; several questions open and
+  /// (input, thread id, a Command's target), limit_exceeded (recursion), conflict (thread leased; graph changed incompatibly; several questions open and
   /// one Answer), cancelled, deadline_exceeded, those of the checkpointer. After an error the thread stands at its last checkpoint,
   /// and what finished in the failed superstep is kept: Continue runs only the rest.
   Task<RunResult> invoke(Runtime& runtime, Input input, RunConfig config = {}) const;

@@ -19,6 +19,7 @@
 #include "corvid/base/result.hpp"
 #include "corvid/base/task.hpp"
 #include "corvid/graphs/key.hpp"
+#include "corvid/graphs/node.hpp"
 #include "corvid/graphs/schema.hpp"
 
 namespace corvid {
@@ -85,7 +86,22 @@ struct Answer {                                       ///< to the only open ques
   std::string by;
 };
 struct Continue {};
-using Input = std::variant<Continue, std::vector<ChannelWrite>, Json, Resume, Answer>;   ///< Json: an object by channel names
+/// Several at once, in this order: answers, writes to the state, and goes to nodes beside what already waits to run; then the run goes on as
+/// with Continue. The nodes that wait run with the new state. Of a new thread, and without a checkpointer, it is the input: START's edges
+/// lead on beside `go_to`. Stored before anything acts on it; it stands with the thread's checkpoint, as if that had been so, and makes none.
+///
+///   Command command(update(&S::budget, 50), "review");        // Command(Json{{"budget", 50}}, "review") by name
+///   command.resume = Answer("yes");
+struct Command {
+  Command() = default;
+  template <class S>
+  explicit Command(Update<S> with, Route to = {}) : update(std::move(with).take()), go_to(std::move(to)) {}
+  explicit Command(Json with, Route to = {}) : update(std::move(with)), go_to(std::move(to)) {}
+  std::variant<std::vector<ChannelWrite>, Json> update;   ///< as an input's
+  Route go_to;                                            ///< any node, and Sends
+  std::variant<std::monostate, Answer, Resume> resume;
+};
+using Input = std::variant<Continue, std::vector<ChannelWrite>, Json, Resume, Answer, Command>;   ///< Json: an object by channel names
 
 enum class RunStatus : std::uint8_t {
   done,
