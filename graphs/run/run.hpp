@@ -143,7 +143,6 @@ class Run {
   Status start_task(Active& active);
   Status launch(Active& active);
   void start_handler(Active& active, Error error);
-  void run_on_pool(std::function<Result<NodeResult>()> function, std::shared_ptr<TaskRun> task);
   boost::asio::awaitable<RunOutcome> child_run(std::shared_ptr<TaskRun> task);
   void complete(Active& active, Completion completion);
   void attempt_failed(Active& active, Error error);

@@ -158,7 +158,12 @@ Status Run::launch(Active& active) {
     completions->push({self, call_guarded([&] { return def.function(task); }), std::nullopt});
   } else {
     task.on_pool = true;
-    run_on_pool([self, function = &def.function, graph = graph_] { return call_guarded([&] { return (*function)(*self); }); }, self);
+    auto work = [self, completions, function = &def.function, graph = graph_] {
+      completions->push({self, call_guarded([&] { return (*function)(*self); }), std::nullopt});
+    };
+    // Not by post_blocking(), whose threads look for the next job: with it a fan-out of 100 took 1.1 to 1.3 ms in place of .4 to .8 and a chain of
+    // 3 81 to 104 us in place of 48 to 53 (2 cores, 2026-11). Who looks takes a core from who works.
+    boost::asio::post(shared_->runtime.blocking_pool(), std::move(work));
   }
   return {};
 }
@@ -172,21 +177,15 @@ void Run::start_handler(Active& active, Error error) {
   auto completions = completions_;
   self->begin_attempt(active.attempt);
   self->status = TaskState::running;
-  auto handler = [self, error = std::move(error), graph = graph_] { return call_guarded([&] { return self->def().options.error_handler(*self, error); }); };
+  auto work = [self, completions, error = std::move(error), graph = graph_] {
+    completions->push({self, call_guarded([&] { return self->def().options.error_handler(*self, error); }), std::nullopt});
+  };
   if (self->def().options.run_on == RunOn::executor) {
-    completions->push({self, handler(), std::nullopt});
+    work();
   } else {
     self->on_pool = true;
-    run_on_pool(std::move(handler), self);
+    boost::asio::post(shared_->runtime.blocking_pool(), std::move(work));
   }
-}
-
-// Not kept in the task: a function that was given up may still run when the task's error handler does.
-void Run::run_on_pool(std::function<Result<NodeResult>()> function, std::shared_ptr<TaskRun> task) {
-  auto result = std::make_shared<std::optional<Result<NodeResult>>>();
-  auto work = [result, function = std::move(function)] { result->emplace(function()); };
-  auto report = [result, task = std::move(task), completions = completions_] { completions->push({task, std::move(**result), std::nullopt}); };
-  shared_->runtime.post_blocking(std::move(work), std::move(report));
 }
 
 void Run::stop_task(Active& active, Error reason, Clock::time_point now) {
