@@ -11,7 +11,7 @@ namespace {
 
 bool reserved(const std::string& name) { return name.starts_with("__"); }
 
-std::string quoted(const std::string& name) { return "\"" + name + "\""; }
+std::string in_quotes(const std::string& name) { return "\"" + name + "\""; }
 
 class Checker {
  public:
@@ -65,13 +65,13 @@ class Checker {
       }
       if (o.timeout.run.count() < 0 || o.timeout.idle.count() < 0) add(where, "a timeout cannot be negative");
       for (const auto& name : o.writes) {
-        if (graph_.schema->find(name) == Schema::npos) add(where, "declares that it writes " + quoted(name) + ", which is no channel");
+        if (graph_.schema->find(name) == Schema::npos) add(where, "declares that it writes " + in_quotes(name) + ", which is no channel");
       }
       if (node.subgraph) subgraph(node, where);
     }
     for (const auto& node : graph_.nodes) {
       for (const auto& to : node.options.destinations) {
-        if (to != END && !names_.count(to)) add("node " + node.name, "declares the destination " + quoted(to) + ", which is no node");
+        if (to != END && !names_.count(to)) add("node " + node.name, "declares the destination " + in_quotes(to) + ", which is no node");
       }
     }
   }
@@ -83,13 +83,13 @@ class Checker {
       if (at == Schema::npos) continue;
       common = true;
       if (graph_.schema->at(at).type != channel.type && graph_.schema->at(at).type->name != channel.type->name) {
-        add(where, "the channel " + quoted(channel.name) + " has another type in the subgraph (" + std::string(channel.type->name) + ") than here (" +
+        add(where, "the channel " + in_quotes(channel.name) + " has another type in the subgraph (" + std::string(channel.type->name) + ") than here (" +
                        std::string(graph_.schema->at(at).type->name) + ")");
       }
     }
     for (const auto& name : node.subgraph_outputs) {
       if (graph_.schema->find(name) == Schema::npos || node.subgraph->schema()->find(name) == Schema::npos) {
-        add(where, "hands back " + quoted(name) + ", which is no channel of both this graph and the subgraph");
+        add(where, "hands back " + in_quotes(name) + ", which is no channel of both this graph and the subgraph");
       }
     }
     if (!common) add(where, "the subgraph shares no channel with this graph: nothing would go in or come out");
@@ -98,11 +98,11 @@ class Checker {
   void edges() {
     const auto source = [&](const std::string& name, const std::string& where) {
       if (name == END) add(where, "nothing comes after END");
-      else if (name != START && !names_.count(name)) add(where, quoted(name) + " is no node");
+      else if (name != START && !names_.count(name)) add(where, in_quotes(name) + " is no node");
     };
     const auto target = [&](const std::string& name, const std::string& where) {
       if (name == START) add(where, "nothing leads to START");
-      else if (name != END && !names_.count(name)) add(where, quoted(name) + " is no node");
+      else if (name != END && !names_.count(name)) add(where, in_quotes(name) + " is no node");
     };
     bool entry = false;
     for (const auto& edge : graph_.edges) {
@@ -129,7 +129,7 @@ class Checker {
   void pauses() {
     for (const auto* list : {&options_.interrupt_before, &options_.interrupt_after}) {
       for (const auto& name : *list) {
-        if (name != "*" && !names_.count(name)) add("graph", "interrupt_before or interrupt_after names " + quoted(name) + ", which is no node");
+        if (name != "*" && !names_.count(name)) add("graph", "interrupt_before or interrupt_after names " + in_quotes(name) + ", which is no node");
       }
       if (!list->empty() && !options_.checkpointer) add("graph", "interrupt_before and interrupt_after need a checkpointer to come back from");
     }
@@ -175,7 +175,7 @@ class Checker {
         const auto at = graph_.schema->find(channel);
         if (names.size() < 2 || at == Schema::npos || graph_.schema->at(at).reducer.reduce) continue;
         if (!reported.emplace(channel, names[0] + names[1]).second) continue;
-        add("channel " + channel, "is written in parallel by " + quoted(names[0]) + " and " + quoted(names[1]) + " and has no reducer to join their writes; give it one (append, add, …)");
+        add("channel " + channel, "is written in parallel by " + in_quotes(names[0]) + " and " + in_quotes(names[1]) + " and has no reducer to join their writes; give it one (append, add, …)");
       }
     }
   }

@@ -6,7 +6,7 @@
 namespace corvid::persist {
 namespace {
 
-std::string quoted(std::string_view name) { return "'" + std::string(name) + "'"; }
+std::string in_quotes(std::string_view name) { return "'" + std::string(name) + "'"; }
 
 // "29.5 s": a lease's rest is looked at by people, who wait for it.
 std::string seconds_text(std::int64_t ms) { return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + " s"; }
@@ -16,13 +16,13 @@ Error invalid(std::string text, std::string_view thread_id) {
 }
 
 Error lease_lost(const LeaseState& held, const LeaseChange& change, std::string_view thread_id, std::int64_t now_ms) {
-  std::string text = "the lease of thread " + quoted(thread_id) + " is no longer " + quoted(change.owner) + "'s: ";
+  std::string text = "the lease of thread " + in_quotes(thread_id) + " is no longer " + in_quotes(change.owner) + "'s: ";
   if (held.owner.empty())
     text += "it was given back, or the thread was deleted";
   else if (held.expires_ms > now_ms)
-    text += quoted(held.owner) + " holds it for another " + seconds_text(held.expires_ms - now_ms);
+    text += in_quotes(held.owner) + " holds it for another " + seconds_text(held.expires_ms - now_ms);
   else
-    text += quoted(held.owner) + " took it over";
+    text += in_quotes(held.owner) + " took it over";
   return Error::conflict(text + "; end this run, the thread's state is the other's");
 }
 
@@ -73,7 +73,7 @@ Status check_commit(const Commit& commit) {
     CORVID_TRY_STATUS(check_name("a channel", blob.channel));
     // Bases that only go down make every chain end.
     if (blob.version == 0 || blob.base_version >= blob.version) {
-      return fail(invalid("version " + std::to_string(blob.version) + " of channel " + quoted(blob.channel) + " on version " +
+      return fail(invalid("version " + std::to_string(blob.version) + " of channel " + in_quotes(blob.channel) + " on version " +
                               std::to_string(blob.base_version) + "; versions start at 1 and a delta's base is an earlier one",
                           commit.thread_id));
     }
@@ -109,7 +109,7 @@ Result<LeaseState> change_lease(const LeaseState& held, const LeaseChange& chang
       return held;
     case Kind::acquire:
       if (!own && !held.owner.empty() && held.expires_ms > now_ms) {
-        return fail(Error::conflict("thread " + quoted(thread_id) + " is run by " + quoted(held.owner) + ", whose lease lasts another " +
+        return fail(Error::conflict("thread " + in_quotes(thread_id) + " is run by " + in_quotes(held.owner) + ", whose lease lasts another " +
                                     seconds_text(held.expires_ms - now_ms) + "; wait for its end, or use another thread"));
       }
       return LeaseState{change.owner, now_ms + change.ttl_ms};
@@ -124,7 +124,7 @@ Result<LeaseState> change_lease(const LeaseState& held, const LeaseChange& chang
 }
 
 Error answered_already(std::string_view interrupt_id, std::string_view by, std::int64_t answered_ms) {
-  return Error::conflict("the question was answered by " + quoted(by) + " at " + utc_text(answered_ms) + "; the first answer stands")
+  return Error::conflict("the question was answered by " + in_quotes(by) + " at " + utc_text(answered_ms) + "; the first answer stands")
       .at_key(std::string(interrupt_id));
 }
 
@@ -142,13 +142,13 @@ Error asked_by_several(std::string_view interrupt_id) {
 }
 
 Error not_latest(std::string_view thread_id, std::string_view expected, std::string_view newest) {
-  return Error::conflict("the thread " + quoted(thread_id) + " has gone on elsewhere: its newest checkpoint is " + quoted(newest) + ", not " + quoted(expected) +
+  return Error::conflict("the thread " + in_quotes(thread_id) + " has gone on elsewhere: its newest checkpoint is " + in_quotes(newest) + ", not " + in_quotes(expected) +
                          "; load it again");
 }
 
 Error broken_chain(std::string_view thread_id, std::string_view ns, std::string_view channel, std::uint64_t version) {
-  return Error::bad_input("version " + std::to_string(version) + " of channel " + quoted(channel) + " of thread " + quoted(thread_id) +
-                          (ns.empty() ? "" : ", namespace " + quoted(ns)) +
+  return Error::bad_input("version " + std::to_string(version) + " of channel " + in_quotes(channel) + " of thread " + in_quotes(thread_id) +
+                          (ns.empty() ? "" : ", namespace " + in_quotes(ns)) +
                           ", is missing; go on from an earlier checkpoint, or restore the store from a copy")
       .at_key(std::string(channel));
 }
