@@ -3,7 +3,7 @@
 #
 # As many at once as there are cores (CORVID_FUZZ_JOBS). Prints executions and executions a second, and with CORVID_FUZZ_COVERAGE=ON the line
 # coverage of what is fuzzed; inputs found in earlier runs stay below build/fuzz/corpus.
-# A finding ends it, with the input in the fuzzer's folder. Without clang it says SKIPPED.
+# A finding fails the run, with the input in the fuzzer's folder. Without clang it says SKIPPED.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-20}

@@ -341,18 +341,15 @@ Task<RunOutcome> Run::loop() {
       CORVID_CO_TRY_STATUS(co_await settle());
       co_return fail(Error::limit_exceeded("the run took " + std::to_string(steps_) + " supersteps, its recursion_limit, and would go on; raise the limit or check that its loop ends"));
     }
-    if (light() && all_in_place()) {
-      CORVID_CO_TRY(const bool clean, run_in_place());
-      if (clean && !commands_parent()) {
-        CORVID_CO_TRY_STATUS(barrier_lightly(1));
-        ++steps_;
+    const bool here = light() && all_in_place();
+    const bool plain = !here && light() && !shared_->cancellable && all_plain();
+    if (here || (plain && frontier_.size() > 1)) {
+      bool clean = false;
+      if (here) {
+        CORVID_CO_TRY(clean, run_in_place());
       } else {
-        auto stop = co_await in_place_ended(clean);
-        if (!stop) co_return fail(std::move(stop).error());
-        co_return outcome(*stop);
+        CORVID_CO_TRY(clean, co_await run_in_lanes());
       }
-    } else if (const bool plain = light() && !shared_->cancellable && all_plain(); plain && frontier_.size() > 1) {
-      CORVID_CO_TRY(const bool clean, co_await run_in_lanes());
       if (clean && !commands_parent()) {
         CORVID_CO_TRY_STATUS(barrier_lightly(1));
         ++steps_;
