@@ -5,6 +5,7 @@
 #include <set>
 
 #include "corvid/base/json.hpp"
+#include "corvid/storage/workspace.hpp"
 #include "reliability/place.hpp"
 #include "support/catch.hpp"
 #include "support/support.hpp"
@@ -224,6 +225,55 @@ TEST_CASE("kill: a workspace that gets another module's tables", "[crash]") {
       const auto again = place.run({"collections", "list"});
       if (again.exit != 0) return {"the next command fails: " + again.err};
       if (const auto index = place.indexed(); !index) return {where(index.error())};
+    }
+    return {};
+  });
+}
+
+TEST_CASE("kill: a workspace of an older schema that is brought up to date", "[crash]") {
+  if (!faults_can_be_preloaded()) return;
+  // What a program with the graphs' schema 1 stored; "chain" was drained after the first of its three nodes.
+  const auto write_old = [](Place& place) {
+    place.reset();
+    auto old = *Database::open(place.workspace(), false, 1'000);
+    REQUIRE(old.execute("PRAGMA application_id = 1129469508; PRAGMA journal_mode = WAL"));
+    REQUIRE(old.execute(read_file(source_dir() / "tests/golden/graphs_workspace_v1.sql")));
+  };
+  const std::vector<std::string> history{"graph", "history", "--thread", "chain"};
+  std::int64_t calls = 0;
+  std::string undisturbed;
+  {
+    const TempDir scratch;
+    Place place(scratch / "place");
+    write_old(place);
+    place.keep_as("old");
+    const auto counted = place.run(history, {{"FAULT_SEED", "1"}});
+    INFO(counted.err);
+    REQUIRE(counted.exit == 0);
+    undisturbed = counted.out;
+    REQUIRE(parse_json(undisturbed)->size() >= 2);
+    calls = place.totals().calls;
+    REQUIRE(calls > 5);
+  }
+  std::mutex mutex;
+  std::set<std::string> ready;
+  each_case("migration of schema 1, killed", points(calls, 24, 10), [&](std::int64_t n, Place& place, std::atomic<std::int64_t>& fired) -> std::vector<std::string> {
+    {
+      std::lock_guard lock(mutex);
+      if (ready.insert(place.root().string()).second) {
+        write_old(place);
+        place.keep_as("old");
+      }
+    }
+    for (const char* power : {"", "discard", "torn"}) {
+      Faults faults{{"FAULT_CRASH_AT", std::to_string(n)}, {"FAULT_SEED", std::to_string(n)}};
+      if (*power) faults["FAULT_POWER"] = power;
+      place.reset("old");
+      if (place.run(history, faults).signal == SIGKILL) ++fired;
+      const auto again = place.run(history);
+      if (again.exit != 0) return {"the next command fails: " + again.err};
+      if (again.out != undisturbed) return {"the history is another: " + again.out};
+      if (const auto index = place.indexed(); !index) return {"the workspace is damaged: " + where(index.error())};
     }
     return {};
   });
