@@ -27,14 +27,24 @@ corvid::Result<corvid::Document> load(const std::filesystem::path& path) {
 // gumbo's assertions end the process that it has to itself: here, the run. What it had allocated stays (-detect_leaks=0).
 extern "C" __attribute__((visibility("default"))) void __assert_fail(const char*, const char*, unsigned, const char*) noexcept { std::longjmp(parser_broke, 1); }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const auto document = load(fuzz_file(data, size, "." CORVID_FUZZED));
+namespace {
+
+void check(const std::filesystem::path& path, std::size_t size) {
+  const auto document = load(path);
   if (!document) {
     if (document.error().message().empty() || document.error().code() == corvid::ErrorCode::internal) std::abort();
-    return 0;
+    return;
   }
   for (const auto& element : document->elements) {
     if (element.bytes.begin > element.bytes.end || element.bytes.end > size) std::abort();
   }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  check(fuzz_file(data, size, "." CORVID_FUZZED), size);
+  // The same bytes as one JSON value, which the same source reads.
+  if (std::strcmp(CORVID_FUZZED, "jsonl") == 0) check(fuzz_file(data, size, ".json"), size);
   return 0;
 }

@@ -8,6 +8,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto path = fuzz_file(data, size, ".workspace");
   for (const char* end : {"-wal", "-shm", "-journal"}) std::filesystem::remove(path.string() + end);
+  if (corvid::Workspace::open(path.string() + ".none", {.create = false})) std::abort();
   const auto workspace = corvid::Workspace::open(path);
   if (!workspace) {
     if (workspace.error().code() == corvid::ErrorCode::internal) std::abort();

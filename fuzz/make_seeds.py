@@ -217,6 +217,9 @@ def documents(kind):
         yield '{"text": "one", "n": 1}\n{"content": "two", "meta": {"a": [1, null]}}\n\n[1, 2]\n"x"\n{"title": "t", "body": "b"}\n'
         yield '{"a": 1}\n{"a": \n'
         yield '\ufeff{"text": "\\ud83d\\ude00 \\u0000"}\r\n'
+        yield '[{"text": "a, b] \\\\ \\" }", "list": [1, {"n": [2]}]}, [3, [4]], "x", -1.5e3, null , true]'
+        yield ' [ ] '
+        yield '{"title": "  one\\n object ", "n": 1.5, "yes": true, "none": null, "long": "%s"}' % ("x" * 1100)
 
 
 def json_texts():
@@ -335,11 +338,12 @@ def workspaces():
 
 
 def databases(folder):
-    for number, sql in enumerate(["PRAGMA page_size=512; PRAGMA application_id=1129468996; CREATE TABLE corvid_migrations(module TEXT NOT NULL, version INTEGER NOT NULL,"
+    ours = "PRAGMA page_size=512; PRAGMA application_id=%d; " % int(words_in("src/storage/workspace.cpp", pattern=r"kApplicationId = (0x\w+)")[0], 16)
+    for number, sql in enumerate([ours + "CREATE TABLE corvid_migrations(module TEXT NOT NULL, version INTEGER NOT NULL,"
                                   " PRIMARY KEY(module, version)) WITHOUT ROWID; INSERT INTO corvid_migrations VALUES('graphs', 1), ('retrieval', 2)",
-                                  "PRAGMA page_size=512; PRAGMA application_id=1129468996; CREATE TABLE t(x); CREATE INDEX i ON t(x); INSERT INTO t VALUES('a'), (1), (x'00'), (NULL)",
+                                  ours + "CREATE TABLE t(x); CREATE INDEX i ON t(x); INSERT INTO t VALUES('a'), (1), (x'00'), (NULL)",
                                   "PRAGMA page_size=512; CREATE TABLE other(x)"] +
-                                 ["PRAGMA page_size=512; PRAGMA application_id=1129468996; CREATE TABLE corvid_migrations(module TEXT NOT NULL, version INTEGER NOT NULL,"
+                                 [ours + "CREATE TABLE corvid_migrations(module TEXT NOT NULL, version INTEGER NOT NULL,"
                                   f" PRIMARY KEY(module, version)) WITHOUT ROWID; CREATE TABLE {table}(id INTEGER PRIMARY KEY, text TEXT); INSERT INTO corvid_migrations VALUES {rows}"
                                   for table, rows in [("fuzz_rows", "('fuzz', 1)"), ("fuzz_rows", "('fuzz', 1), ('fuzz', 2)"), ("other", "('fuzz', 1)"), ("fuzz_rows", "('fuzz', 7)"),
                                                       ("fuzz_rows", "('fuzz', 'x')")]]):

@@ -6,7 +6,7 @@ export CORVID_MODELS=${CORVID_MODELS:-${XDG_DATA_HOME:-$HOME/.local/share}/corvi
 export CCACHE_NOHASHDIR=1
 stage() { echo; echo "== $1 (after ${SECONDS} s)"; }
 
-stage packages; scripts/packages.sh
+stage packages; scripts/packages.sh fuzz
 export CORVID_REQUIRE_POSTGRES=1
 stage models; scripts/fetch_models.sh --all
 export CORVID_REQUIRE_MODELS=1
@@ -24,17 +24,21 @@ else echo "NOTE: CUDA WAS NOT COMPILED (no nvcc on this machine): the release bu
 
 stage "structure"; python3 tests/house/check_layers.py --self-test && python3 tests/house/check_layers.py .
 stage "release build"; cmake --preset release "${cuda[@]}" && cmake --build --preset release
-stage "release tests"; ctest --test-dir build/release --output-on-failure
+stage "release tests"; ctest --test-dir build/release -j "$(nproc)" --output-on-failure
 
 # The sanitizers' passes leave out the tests of whole models: those compute for minutes there and add no new paths.
 unset CORVID_REQUIRE_MODELS
 stage "address and undefined-behaviour sanitizers"
 cmake --preset asan -DCORVID_BUILD_EXAMPLES=OFF && cmake --build --preset asan
-CORVID_MODELS=/nonexistent ctest --test-dir build/asan --output-on-failure
+CORVID_MODELS=/nonexistent ctest --test-dir build/asan -j "$(nproc)" --output-on-failure
 
 stage "thread sanitizer"
 cmake --preset tsan -DCORVID_BUILD_APPS=OFF -DCORVID_BUILD_EXAMPLES=OFF
 cmake --build build/tsan --target test_runtime test_storage test_llm test_graphs
-CORVID_MODELS=/nonexistent ctest --test-dir build/tsan --output-on-failure -R '^(runtime|storage|llm|graphs)$'
+CORVID_MODELS=/nonexistent ctest --test-dir build/tsan -j "$(nproc)" --output-on-failure -R '^(runtime|storage|llm|graphs|graphs_crash)$'
+
+# Twenty seconds each, from seeds made here.
+stage "fuzzers"
+scripts/fuzz.sh 20
 
 stage "all passed"
