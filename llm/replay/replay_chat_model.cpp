@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "llm/message/listed_events.hpp"
 #include "llm/replay/generation_json.hpp"
 #include "llm/replay/recording.hpp"
 
@@ -46,36 +47,6 @@ struct ReplayChatModel::State {
 };
 
 namespace {
-
-class ReplaySource final : public EventStream::Source {
- public:
-  ReplaySource(std::vector<GenerationEvent> events, CancellationToken token) : events_(std::move(events)), token_(std::move(token)) {}
-
-  boost::asio::awaitable<std::optional<Result<GenerationEvent>>> next() override { co_return next_blocking(); }
-
-  std::optional<Result<GenerationEvent>> next_blocking() override {
-    const std::lock_guard lock(mutex_);
-    if (at_ >= events_.size()) return std::nullopt;
-    const auto live = token_.check();
-    if (!cancelled_ && live) return Result<GenerationEvent>(std::move(events_[at_++]));
-    at_ = events_.size();
-    GenerationEvent end;
-    end.finish_reason = cancelled_ || live.error().code() == ErrorCode::cancelled ? FinishReason::cancelled : FinishReason::deadline;
-    return Result<GenerationEvent>(std::move(end));
-  }
-
-  void cancel() override {
-    const std::lock_guard lock(mutex_);
-    cancelled_ = true;
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<GenerationEvent> events_;
-  std::size_t at_ = 0;
-  bool cancelled_ = false;
-  CancellationToken token_;
-};
 
 // Passes a stream on and writes it down when its last event comes.
 template <class State>
@@ -179,7 +150,7 @@ Task<EventStream> ReplayChatModel::chat(ChatRequest request) {
     entry.given = std::min(entry.given + 1, entry.answers.size());
   }
   if (answer.error) co_return fail(*answer.error);
-  auto source = std::make_unique<ReplaySource>(std::move(answer.events), std::move(request.cancellation));
+  auto source = std::make_unique<llm::ListedEvents>(std::move(answer.events), std::move(request.cancellation));
   co_return EventStream(std::move(source));
 }
 

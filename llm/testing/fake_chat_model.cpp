@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include "llm/message/listed_events.hpp"
+
 namespace corvid {
 
 struct FakeChatModel::State {
@@ -13,43 +15,6 @@ struct FakeChatModel::State {
   std::deque<std::variant<std::vector<GenerationEvent>, Error>> script;
   std::vector<ChatRequest> requests;
 };
-
-namespace {
-
-class ScriptSource final : public EventStream::Source {
- public:
-  ScriptSource(std::vector<GenerationEvent> events, CancellationToken token) : events_(std::move(events)), token_(std::move(token)) {}
-
-  boost::asio::awaitable<std::optional<Result<GenerationEvent>>> next() override { co_return next_blocking(); }
-
-  std::optional<Result<GenerationEvent>> next_blocking() override {
-    const std::lock_guard lock(mutex_);
-    if (at_ >= events_.size()) return std::nullopt;
-    const auto status = token_.check();
-    if (cancelled_ || !status) {
-      at_ = events_.size();
-      GenerationEvent end;
-      const bool late = !cancelled_ && status.error().code() == ErrorCode::deadline_exceeded;
-      end.finish_reason = late ? FinishReason::deadline : FinishReason::cancelled;
-      return Result<GenerationEvent>(std::move(end));
-    }
-    return Result<GenerationEvent>(events_[at_++]);
-  }
-
-  void cancel() override {
-    const std::lock_guard lock(mutex_);
-    cancelled_ = true;
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<GenerationEvent> events_;
-  std::size_t at_ = 0;
-  bool cancelled_ = false;
-  CancellationToken token_;
-};
-
-}  // namespace
 
 FakeChatModel::FakeChatModel(std::string name) : state_(std::make_unique<State>()) { state_->name = std::move(name); }
 FakeChatModel::~FakeChatModel() = default;
@@ -101,7 +66,7 @@ Task<EventStream> FakeChatModel::chat(ChatRequest request) {
   auto answer = std::move(state_->script.front());
   state_->script.pop_front();
   if (auto* error = std::get_if<Error>(&answer)) co_return fail(*error);
-  auto source = std::make_unique<ScriptSource>(std::move(std::get<0>(answer)), std::move(request.cancellation));
+  auto source = std::make_unique<llm::ListedEvents>(std::move(std::get<0>(answer)), std::move(request.cancellation));
   co_return EventStream(std::move(source));
 }
 

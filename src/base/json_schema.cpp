@@ -14,19 +14,6 @@ namespace {
 
 using detail::SchemaNode;
 
-std::string escaped(std::string_view token) {
-  std::string out;
-  for (const char c : token) {
-    if (c == '~')
-      out += "~0";
-    else if (c == '/')
-      out += "~1";
-    else
-      out += c;
-  }
-  return out;
-}
-
 constexpr std::array<std::string_view, 8> kRefused{"pattern",     "patternProperties", "unevaluatedItems", "unevaluatedProperties",
                                                    "$dynamicRef", "$recursiveRef",     "dependencies",     "additionalItems"};
 
@@ -204,7 +191,7 @@ class Compiler {
       if (!at->is_object())
         return fail(Error::bad_input(std::string(keyword) + " must be an object of schemas").at_key(pointer + "/" + keyword));
       for (const auto& [name, part] : at->items()) {  // nlohmann's objects are sorted by key
-        CORVID_TRY(const auto index, compile_at(pointer + "/" + keyword + "/" + escaped(name), part, depth + 1));
+        CORVID_TRY(const auto index, compile_at(pointer + "/" + keyword + "/" + detail::pointer_token(name), part, depth + 1));
         slot->emplace_back(name, index);
       }
     }

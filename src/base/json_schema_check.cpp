@@ -101,16 +101,7 @@ struct Place {
   std::string pointer() const {
     if (!up) return {};
     std::string out = up->pointer() + "/";
-    if (!by_name) return out + std::to_string(index);
-    for (const char c : name) {
-      if (c == '~')
-        out += "~0";
-      else if (c == '/')
-        out += "~1";
-      else
-        out += c;
-    }
-    return out;
+    return out + (by_name ? detail::pointer_token(name) : std::to_string(index));
   }
 };
 

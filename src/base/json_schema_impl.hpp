@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,17 @@ struct SchemaNode {
   std::uint32_t ref = none, items = none, contains = none, additional = none, names = none;
   std::uint32_t negated = none, condition = none, then = none, otherwise = none;
 };
+
+/// `name` as a part of a JSON pointer (RFC 6901).
+inline std::string pointer_token(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (c == '~') out += "~0";
+    else if (c == '/') out += "~1";
+    else out += c;
+  }
+  return out;
+}
 
 }  // namespace detail
 

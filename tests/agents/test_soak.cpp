@@ -1,11 +1,8 @@
 // One process, many mixed requests with random cancels, deadlines and readers that go away: no leak, no wedge, memory flat.
 // CORVID_SOAK: how many (10,000 for a soak). CORVID_SOAK_MODEL: a model's name instead of the generated one.
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -23,13 +20,6 @@ using namespace corvid;
 using namespace corvid::test;
 
 namespace {
-
-std::int64_t resident_bytes() {
-  std::ifstream in("/proc/self/statm");
-  std::int64_t all = 0, resident = 0;
-  in >> all >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
-}
 
 std::int64_t requests() {
   const char* asked = std::getenv("CORVID_SOAK");

@@ -1,10 +1,7 @@
 // What grows: memory while a store is slower than the run, and the store while a conversation grows.
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <mutex>
 #include <thread>
 
@@ -19,13 +16,6 @@ using namespace corvid;
 
 namespace {
 
-std::int64_t resident_bytes() {
-  std::ifstream in("/proc/self/statm");
-  std::int64_t all = 0, resident = 0;
-  in >> all >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
-}
-
 // Takes its time and keeps nothing but the numbers.
 class Slow final : public Checkpointer {
  public:
@@ -35,8 +25,8 @@ class Slow final : public Checkpointer {
     if (commit.checkpoint) {
       in_order = in_order && commit.checkpoint->id > last_;
       last_ = commit.checkpoint->id;
-      if (++checkpoints == 10'000) early_bytes = resident_bytes();
-      if (checkpoints % 10'000 == 0) most_bytes = std::max(most_bytes, resident_bytes());
+      if (++checkpoints == 10'000) early_bytes = test::resident_bytes();
+      if (checkpoints % 10'000 == 0) most_bytes = std::max(most_bytes, test::resident_bytes());
       // Behind all the time, and now and then far behind.
       if (checkpoints % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(checkpoints % 4'096 == 0 ? 50'000 : 200));
     }

@@ -1,40 +1,15 @@
 // Chat templates: against Jinja2's renderings (tests/golden/make_chat_templates.py), and what hostile ones meet.
-#include <cstdio>
 #include <filesystem>
 
 #include "corvid/llm/chat_template.hpp"
+#include "llm/template_cases.hpp"
 #include "support/catch.hpp"
 #include "support/support.hpp"
 
 using namespace corvid;
+using namespace corvid::test;
 
 namespace {
-
-std::string fnv(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  char buffer[17];
-  std::snprintf(buffer, sizeof buffer, "%016llx", static_cast<unsigned long long>(hash));
-  return buffer;
-}
-
-OrderedJson golden(const char* name) {
-  return OrderedJson::parse(test::read_file(test::source_dir() / "tests" / "golden" / name));
-}
-
-ChatTemplateInputs inputs_of(const OrderedJson& conversation) {
-  ChatTemplateInputs inputs;
-  for (const auto& [key, value] : conversation.items()) {
-    if (key == "messages") inputs.messages = value;
-    else if (key == "tools") inputs.tools = value;
-    else if (key == "add_generation_prompt") inputs.add_generation_prompt = value.get<bool>();
-    else if (key == "bos_token") inputs.bos_token = value.get<std::string>();
-    else if (key == "eos_token") inputs.eos_token = value.get<std::string>();
-    else inputs.extra[key] = value;
-  }
-  inputs.now = 1721995200;  // 2024-07-26 12:00 UTC, as the references were made
-  return inputs;
-}
 
 std::string render(std::string source, const OrderedJson& extra = OrderedJson::object()) {
   auto parsed = ChatTemplate::parse(std::move(source));

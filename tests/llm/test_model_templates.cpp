@@ -1,41 +1,14 @@
 // The chat templates inside real GGUF files against Jinja2's renderings (tests/golden/make_chat_templates.py).
-#include <cstdio>
 #include <string>
 
 #include "corvid/llm/chat_template.hpp"
 #include "corvid/tensor/model_file.hpp"
+#include "llm/template_cases.hpp"
 #include "support/catch.hpp"
 #include "support/support.hpp"
 
 using namespace corvid;
-
-namespace {
-
-std::string fnv(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  char buffer[17];
-  std::snprintf(buffer, sizeof buffer, "%016llx", static_cast<unsigned long long>(hash));
-  return buffer;
-}
-
-OrderedJson golden(const char* name) { return OrderedJson::parse(test::read_file(test::source_dir() / "tests" / "golden" / name)); }
-
-ChatTemplateInputs inputs_of(const OrderedJson& conversation) {
-  ChatTemplateInputs inputs;
-  for (const auto& [key, value] : conversation.items()) {
-    if (key == "messages") inputs.messages = value;
-    else if (key == "tools") inputs.tools = value;
-    else if (key == "add_generation_prompt") inputs.add_generation_prompt = value.get<bool>();
-    else if (key == "bos_token") inputs.bos_token = value.get<std::string>();
-    else if (key == "eos_token") inputs.eos_token = value.get<std::string>();
-    else inputs.extra[key] = value;
-  }
-  inputs.now = 1721995200;  // 2024-07-26 12:00 UTC, as the references were made
-  return inputs;
-}
-
-}  // namespace
+using namespace corvid::test;
 
 TEST_CASE("the templates inside model files render as Jinja2 renders them") {
   const OrderedJson conversations = golden("chat_conversations.json"), expected = golden("chat_templates_models.json");

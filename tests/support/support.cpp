@@ -64,6 +64,13 @@ std::optional<fs::path> test_data(std::string_view name) {
   return look_up(fs::path(data ? data : "test-data") / name, name, "CORVID_REQUIRE_TEST_DATA");
 }
 
+std::int64_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  std::int64_t all = 0, resident = 0;
+  in >> all >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
 fs::path source_dir() { return CORVID_SOURCE_DIR; }
 
 Shard shard() {

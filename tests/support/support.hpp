@@ -1,6 +1,7 @@
 // What every test may need: scratch folders, files, the models' folder, loud skips.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -34,6 +35,9 @@ std::optional<std::filesystem::path> model(std::string_view name);
 std::optional<std::filesystem::path> test_data(std::string_view name);
 
 std::filesystem::path source_dir();
+
+/// This process's resident memory.
+std::int64_t resident_bytes();
 
 /// The part of a long series of cases that this process runs: those whose number is `index` modulo `of`. Of CORVID_SHARD=INDEX/OF, else all.
 struct Shard {
