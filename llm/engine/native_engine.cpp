@@ -288,8 +288,8 @@ Status NativeEngine::on_engine(std::function<Status(Stepper&)> job) {
 }
 
 void NativeEngine::run() {
+  std::deque<std::function<void(Stepper*)>> jobs;
   while (true) {
-    std::deque<std::function<void(Stepper*)>> jobs;
     bool stop = false;
     {
       std::lock_guard lock(loop_->mutex);
@@ -302,6 +302,7 @@ void NativeEngine::run() {
       stop = loop_->stop;
     }
     for (auto& job : jobs) job(stop ? nullptr : p_.stepper.get());
+    jobs.clear();
     if (stop) {
       for (auto* list : {&waiting_}) for (auto& request : *list) finish(*request, FinishReason::cancelled, {});
       for (auto& request : running_) if (!request->finished) finish(*request, FinishReason::cancelled, {});
@@ -383,9 +384,10 @@ void NativeEngine::admit() {
 }
 
 bool NativeEngine::step() {
-  std::vector<Stepper::Part> parts;
-  struct Work { Request* request; std::size_t parts; };
-  std::vector<Work> work;
+  auto& parts = parts_;
+  auto& work = work_;
+  parts.clear();
+  work.clear();
   std::size_t room = p_.options.max_batch_tokens;
   bool handed_out = false;
   // Decode tokens first: who waits for one token is not held up by somebody's prompt.

@@ -104,6 +104,10 @@ class NativeEngine final : public Engine, public SequenceHost {
   std::list<std::shared_ptr<Request>> running_;
   std::list<TokenRun> cache_;                     // most recently used first
   std::vector<float> logits_;
+  // Of step(), whose memory stays for the next: each of these requests has that many of the parts.
+  struct Work { Request* request; std::size_t parts; };
+  std::vector<Stepper::Part> parts_;
+  std::vector<Work> work_;
   mutable std::mutex speed_mutex_;
   double prefill_ms_per_token_ = 0;
   std::size_t prefill_sample_ = 0;                // tokens of the prompt that it was measured with

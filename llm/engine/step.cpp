@@ -58,7 +58,9 @@ Status TokenRun::reserve(std::size_t more) {
 }
 
 Status Stepper::step(std::span<Part> parts, std::vector<float>& logits) {
-  StepBatch batch;
+  StepBatch& batch = batch_;
+  for (auto* list : {&batch.ids, &batch.positions, &batch.row_offsets, &batch.page_table, &batch.logit_rows}) list->clear();
+  batch.max_pages = 0;
   batch.row_offsets.push_back(0);
   for (auto& part : parts) {
     CORVID_TRY_STATUS(part.run->reserve(part.ids.size()));

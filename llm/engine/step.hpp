@@ -65,6 +65,7 @@ class Stepper {
   OpContext ctx_;
   std::shared_ptr<Stream> stream_;
   std::unique_ptr<Decoder> decoder_;
+  StepBatch batch_;                          // the step's; its memory stays for the next
 };
 
 }  // namespace corvid::llm

@@ -1,5 +1,7 @@
 #include "corvid/runtime/compute_pool.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -74,8 +76,23 @@ struct ComputePool::State {
 };
 
 ComputePool::ComputePool(int threads) : state_(std::make_unique<State>()) {
-  state_->count = threads > 0 ? threads : usable_cores();
-  for (int i = 1; i < state_->count; ++i) state_->workers.emplace_back([this, i] { state_->work(i); });
+  state_->count = threads;
+  bool bound = false;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (threads <= 0) {
+    const auto processors = compute_processors();
+    state_->count = std::max(1, static_cast<int>(processors.size()));
+    // Where some are left out, the workers keep to the others. The caller's thread is the caller's.
+    bound = state_->count < usable_cores();
+    for (const int i : processors) if (i < CPU_SETSIZE) CPU_SET(i, &set);
+  }
+  for (int i = 1; i < state_->count; ++i) {
+    state_->workers.emplace_back([this, i, bound, set] {
+      if (bound) (void)sched_setaffinity(0, sizeof set, &set);   // a hint: without it the work is done too
+      state_->work(i);
+    });
+  }
 }
 
 ComputePool::~ComputePool() {

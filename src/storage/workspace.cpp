@@ -59,6 +59,11 @@ class SqliteWorkspace final : public Workspace {
 
   Status migrate(std::span<const Migration> migrations) override {
     std::vector<Migration> wanted(migrations.begin(), migrations.end());
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      int before = 0;
+      for (std::size_t j = 0; j < i; ++j) if (wanted[j].module == wanted[i].module) before = wanted[j].version;
+      if (wanted[i].version != before + 1) return fail(Error::internal("migrations must be numbered without gaps").at_key(std::string(wanted[i].module)));
+    }
     const auto body = [&](Database& db) -> Status {
       for (const auto& step : wanted) {
         std::int64_t have = 0;
@@ -79,12 +84,13 @@ class SqliteWorkspace final : public Workspace {
                           .at_file(path_.string()));
         }
         if (step.version <= have) continue;
+        // The program's own steps have no gaps, and fit every file that it has made.
         if (step.version != have + 1) {
-          return fail(Error::internal("migrations must be numbered without gaps").at_key(std::string(step.module)));
+          return fail(Error::bad_input("the file's list of migrations is damaged (" + std::string(step.module) + " schema " + std::to_string(have) +
+                                       "); restore it from a copy").at_file(path_.string()));
         }
         if (auto made = db.execute(step.sql); !made) {
           if (made.error().code() != ErrorCode::internal) return made;
-          // A step of the program's own fits every file that the program has made.
           return fail(Error::bad_input("the file's tables are not those that its list of migrations tells of; it is damaged, restore it from a copy")
                           .at_file(path_.string())
                           .caused_by(std::move(made).error()));

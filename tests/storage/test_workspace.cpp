@@ -124,6 +124,25 @@ TEST_CASE("workspace: a header that names a format of no SQLite is the file's da
   CHECK(opened.error().file() == path.string());
 }
 
+TEST_CASE("workspace: a damaged list of migrations is the file's damage and gaps in a program's are its own", "[storage]") {
+  TempDir dir;
+  const auto path = dir / "corvid.db";
+  {
+    const auto workspace = Workspace::open(path);
+    REQUIRE(workspace);
+    REQUIRE((*workspace)->write([](Database& db) { return db.execute("INSERT INTO corvid_migrations VALUES('m', -7)"); }));
+    constexpr Migration gap[] = {{"other", 2, "SELECT 1"}};
+    CHECK((*workspace)->migrate(gap).error().code() == ErrorCode::internal);
+  }
+  const auto workspace = Workspace::open(path);
+  REQUIRE(workspace);
+  constexpr Migration steps[] = {{"m", 1, "CREATE TABLE m_rows(x)"}};
+  const auto made = (*workspace)->migrate(steps);
+  REQUIRE_FALSE(made);
+  CHECK(made.error().code() == ErrorCode::bad_input);
+  CHECK(made.error().file() == path.string());
+}
+
 TEST_CASE("workspace: several processes write, nothing is lost", "[storage]") {
   TempDir dir;
   {

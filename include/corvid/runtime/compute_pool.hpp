@@ -15,7 +15,8 @@ namespace corvid {
 
 class ComputePool {
  public:
-  /// `threads` counts the caller; 0 takes the cores this process may run on.
+  /// `threads` counts the caller; 0 takes the cores this process may run on, of several NUMA nodes those of one, and no efficiency
+  /// cores where there are others; the workers stay on them.
   explicit ComputePool(int threads = 0);
   ~ComputePool();
   ComputePool(const ComputePool&) = delete;

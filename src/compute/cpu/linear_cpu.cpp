@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/dense_linear.hpp"
+#include "cpu/dense_scratch.hpp"
 #include "cpu/kernels.hpp"
 #include "cpu/optimised.hpp"
 #include "cpu/packed_linear.hpp"
@@ -21,12 +22,20 @@ const std::uint8_t* bytes_at(const Weight::Impl& w, std::size_t row) {
 
 std::size_t padded(std::size_t n) { return (n + 63) / 64 * 64; }
 
-// An unpacked weight row; zero beyond n.
+// Where a weight row is unpacked, in a thread's scratch; zero beyond n.
 struct UnpackBuffer {
-  explicit UnpackBuffer(std::size_t n)
-      : q(new std::int8_t[padded(n)]()), scale(new float[padded(n) / 16]()), min(new float[padded(n) / 16]()) {}
-  std::unique_ptr<std::int8_t[]> q;
-  std::unique_ptr<float[]> scale, min;
+  UnpackBuffer(Scratch& memory, std::size_t n) {
+    Pieces pieces(memory.get<std::byte>(Pieces::room<std::int8_t>(padded(n)) + 2 * Pieces::room<float>(padded(n) / 16) + Pieces::room<float>(n)));
+    q = pieces.take<std::int8_t>(padded(n));
+    scale = pieces.take<float>(padded(n) / 16);
+    min = pieces.take<float>(padded(n) / 16);
+    row = pieces.take<float>(n);
+    std::fill(q + n, q + padded(n), std::int8_t{0});
+    std::fill(scale + n / 16, scale + padded(n) / 16, 0.0f);
+    std::fill(min + n / 16, min + padded(n) / 16, 0.0f);
+  }
+  std::int8_t* q;
+  float *scale, *min, *row;
 };
 
 // The dequantised row o of any dtype as f32; may point into the weight.
@@ -39,8 +48,8 @@ const float* row_as_f32(const KernelTable& k, const Weight::Impl& w, std::option
   } else if (w.dtype == DType::bf16) {
     k.bf16_to_f32(reinterpret_cast<const std::uint16_t*>(bytes), n, buffer);
   } else {
-    k.unpack[*format](bytes, n, u.q.get(), u.scale.get(), u.min.get());
-    k.expand(n, u.q.get(), u.scale.get(), u.min.get(), buffer);
+    k.unpack[*format](bytes, n, u.q, u.scale, u.min);
+    k.expand(n, u.q, u.scale, u.min, buffer);
   }
   return buffer;
 }
@@ -96,13 +105,13 @@ void linear_f32(const OpContext& ctx, const KernelTable& k, ConstTensorView x, c
   std::vector<const float*> inputs(rows);
   for (std::size_t r = 0; r < rows; ++r) inputs[r] = detail::row_at(x, static_cast<std::int64_t>(r));
   const auto format = block_format(w.dtype);
-  std::vector<UnpackBuffer> buffers;
-  for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
   const std::unique_ptr<float[]> expanded(new float[thread_count(ctx) * n * kTile]);
   for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, std::size_t count, float* values) {
+    thread_local Scratch memory;
+    UnpackBuffer buffer(memory, n);
     float* tile = expanded.get() + thread * n * kTile;
     const float* matrix = w.dtype == DType::f32 ? reinterpret_cast<const float*>(bytes_at(w, o)) : tile;
-    for (std::size_t j = 0; matrix == tile && j < count; ++j) row_as_f32(k, w, format, o + j, buffers[thread], tile + j * n);
+    for (std::size_t j = 0; matrix == tile && j < count; ++j) row_as_f32(k, w, format, o + j, buffer, tile + j * n);
     k.dot_f32(n, matrix, n, count, inputs.data(), rows, values);
   });
 }
@@ -159,15 +168,14 @@ void embedding(const OpContext& ctx, ConstTensorView ids, const Weight& table, f
   const Weight::Impl& impl = table.impl();
   const auto n = static_cast<std::size_t>(impl.cols);
   const auto format = block_format(impl.dtype);
-  std::vector<UnpackBuffer> buffers;
-  for (std::size_t t = 0; t < thread_count(ctx); ++t) buffers.emplace_back(n);
-  const std::unique_ptr<float[]> expanded(new float[thread_count(ctx) * n]);
-  for_threads(ctx, static_cast<std::size_t>(ids.dim(0)), grain_for(n * 2), [&](std::size_t thread, std::size_t begin, std::size_t end) {
+  for_threads(ctx, static_cast<std::size_t>(ids.dim(0)), grain_for(n * 2), [&](std::size_t, std::size_t begin, std::size_t end) {
+    thread_local Scratch memory;   // one a thread of the pool: a step allocates nothing
+    UnpackBuffer buffer(memory, n);
     for (std::size_t i = begin; i < end; ++i) {
       const auto id = static_cast<std::size_t>(ids.as<const std::int32_t>()[i]);
-      const float* row = expanded.get() + thread * n;
-      if (impl.packed) unpack_row(impl.packed, id, expanded.get() + thread * n);
-      else row = row_as_f32(k, impl, format, id, buffers[thread], expanded.get() + thread * n);
+      const float* row = buffer.row;
+      if (impl.packed) unpack_row(impl.packed, id, buffer.row);
+      else row = row_as_f32(k, impl, format, id, buffer, buffer.row);
       float* out = detail::row_at(y, static_cast<std::int64_t>(i));
       for (std::size_t c = 0; c < n; ++c) out[c] = (accumulate ? out[c] : 0.0f) + scale * row[c];
     }
