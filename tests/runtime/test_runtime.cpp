@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstdio>
 #include <memory>
 #include <numeric>
 #include <stdexcept>
@@ -44,6 +47,21 @@ Task<void> produce(Channel<int> channel, int n) {
 }
 
 }  // namespace
+
+TEST_CASE("compute pool: what handing out work and waiting for it costs", "[.benchmark]") {
+  for (const int threads : {1, 2}) {
+    ComputePool pool(threads);
+    std::vector<double> each;
+    for (int round = 0; round < 21; ++round) {
+      constexpr int kRuns = 10'000;
+      const auto begin = std::chrono::steady_clock::now();
+      for (int i = 0; i < kRuns; ++i) pool.run([](int, int) {});
+      each.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count() / kRuns);
+    }
+    std::sort(each.begin(), each.end());
+    std::printf("%d threads: %.3f us a run, the quickest round %.3f, the slowest %.3f\n", threads, each[10], each[0], each[20]);
+  }
+}
 
 TEST_CASE("compute pool: every index once, from several callers", "[runtime]") {
   ComputePool pool(3);

@@ -1,8 +1,6 @@
 #include <algorithm>
-#include <memory>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "cpu/dense_linear.hpp"
 #include "cpu/dense_scratch.hpp"
@@ -73,11 +71,12 @@ constexpr std::size_t kTile = 4;
 // Weight rows in tiles, each against every activation row. product(thread, column, columns, values) fills values[columns][rows].
 template <class Product>
 void for_columns(const OpContext& ctx, std::size_t columns, std::size_t rows, std::size_t n, const Output& out, Product&& product) {
-  const std::unique_ptr<float[]> values(new float[thread_count(ctx) * rows * kTile]);
+  thread_local Scratch memory;
+  float* const values = memory.get<float>(thread_count(ctx) * rows * kTile);
   // Pieces of whole cache lines of y, so that threads do not write to each other's.
   const std::size_t grain = (grain_for(n * rows / 4) + 15) / 16 * 16;
   for_threads(ctx, columns, grain, [&](std::size_t thread, std::size_t begin, std::size_t end) {
-    float* mine = values.get() + thread * rows * kTile;
+    float* mine = values + thread * rows * kTile;
     for (std::size_t o = begin; o < end; o += kTile) {
       const std::size_t count = std::min(kTile, end - o);
       product(thread, o, count, mine);
@@ -88,31 +87,33 @@ void for_columns(const OpContext& ctx, std::size_t columns, std::size_t rows, st
 
 void linear_bf16(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, const std::uint16_t* matrix, const Output& out) {
   const auto n = static_cast<std::size_t>(w.cols), rows = static_cast<std::size_t>(x.dim(0));
-  const std::unique_ptr<std::uint16_t[]> rounded(new std::uint16_t[rows * n]);
-  std::vector<const std::uint16_t*> inputs(rows);
+  thread_local Scratch values16, pointers;
+  std::uint16_t* const rounded = values16.get<std::uint16_t>(rows * n);
+  const std::uint16_t** const inputs = pointers.get<const std::uint16_t*>(rows);
   for_threads(ctx, rows, grain_for(n * 2), [&](std::size_t, std::size_t begin, std::size_t end) {
     for (std::size_t r = begin; r < end; ++r) {
-      k.f32_to_bf16(detail::row_at(x, static_cast<std::int64_t>(r)), n, rounded.get() + r * n);
-      inputs[r] = rounded.get() + r * n;
+      k.f32_to_bf16(detail::row_at(x, static_cast<std::int64_t>(r)), n, rounded + r * n);
+      inputs[r] = rounded + r * n;
     }
   });
   for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out,
-              [&](std::size_t, std::size_t o, std::size_t count, float* values) { k.dot_bf16(n, matrix + o * n, n, count, inputs.data(), rows, values); });
+              [&](std::size_t, std::size_t o, std::size_t count, float* values) { k.dot_bf16(n, matrix + o * n, n, count, inputs, rows, values); });
 }
 
 void linear_f32(const OpContext& ctx, const KernelTable& k, ConstTensorView x, const Weight::Impl& w, const Output& out) {
   const auto n = static_cast<std::size_t>(w.cols), rows = static_cast<std::size_t>(x.dim(0));
-  std::vector<const float*> inputs(rows);
+  thread_local Scratch pointers, tiles;
+  const float** const inputs = pointers.get<const float*>(rows);
   for (std::size_t r = 0; r < rows; ++r) inputs[r] = detail::row_at(x, static_cast<std::int64_t>(r));
   const auto format = block_format(w.dtype);
-  const std::unique_ptr<float[]> expanded(new float[thread_count(ctx) * n * kTile]);
+  float* const expanded = tiles.get<float>(thread_count(ctx) * n * kTile);
   for_columns(ctx, static_cast<std::size_t>(w.rows), rows, n, out, [&](std::size_t thread, std::size_t o, std::size_t count, float* values) {
     thread_local Scratch memory;
     UnpackBuffer buffer(memory, n);
-    float* tile = expanded.get() + thread * n * kTile;
+    float* tile = expanded + thread * n * kTile;
     const float* matrix = w.dtype == DType::f32 ? reinterpret_cast<const float*>(bytes_at(w, o)) : tile;
     for (std::size_t j = 0; matrix == tile && j < count; ++j) row_as_f32(k, w, format, o + j, buffer, tile + j * n);
-    k.dot_f32(n, matrix, n, count, inputs.data(), rows, values);
+    k.dot_f32(n, matrix, n, count, inputs, rows, values);
   });
 }
 
