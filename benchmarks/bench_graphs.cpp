@@ -1,7 +1,7 @@
 // What the graph runtime itself costs: nodes that do next to nothing. One line a figure: name, median, unit, note.
 //
 //   bench_graphs [FOLDER [PART]...]    FOLDER holds the SQLite files (default: the current one); it should be on the disk that matters
-//                                      PART: memory, wide, event, durable; default all
+//                                      PART: chain, memory, wide, event, durable; default all
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
@@ -122,7 +122,7 @@ RunConfig fresh() {
   return config;
 }
 
-void without_store(Runtime& runtime) {
+void chains(Runtime& runtime) {
   for (const Kind kind : {Kind::in_place, Kind::coroutine, Kind::pool}) {
     const std::string k = name(kind);
     const auto c = chain(kind);
@@ -134,6 +134,12 @@ void without_store(Runtime& runtime) {
     };
     line("chain of 3, " + k + ", awaited", on_executor(runtime, 7, kind == Kind::pool ? 2000 : 20000, run_chain));
     line("chain of 3, " + k + ", invoke_blocking", from_thread(5, 2000, [&](int) { must(c->invoke_blocking(runtime, input(update(&S::x, 0)))); }));
+  }
+}
+
+void without_store(Runtime& runtime) {
+  for (const Kind kind : {Kind::in_place, Kind::coroutine, Kind::pool}) {
+    const std::string k = name(kind);
     const auto f = fan(kind);
     const auto run_fan = [&](int) -> Task<void> {
       std::vector<ChannelWrite> writes = std::move(update(&F::n, 0)).take();
@@ -248,6 +254,7 @@ int main(int argc, char** argv) {
   Runtime runtime;
   const std::vector<std::string_view> parts(argv + std::min(argc, 2), argv + argc);
   const auto wanted = [&](std::string_view part) { return parts.empty() || std::find(parts.begin(), parts.end(), part) != parts.end(); };
+  if (wanted("chain")) chains(runtime);
   if (wanted("memory")) without_store(runtime);
   if (wanted("wide")) wide(runtime);
   if (wanted("event")) first_event(runtime);

@@ -31,13 +31,13 @@ Status put_checkpoint(Database& db, std::int64_t space, const CheckpointRecord& 
              db.cached("INSERT OR REPLACE INTO graph_states(space, kind, name, version, parent, step, source, at_ms, bytes, channels, sum)"
                        " VALUES(?1, 1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
   row->bind(1, space);
-  row->bind(2, record.id);
-  row->bind(3, record.parent_id);
+  row->bind_borrowed(2, record.id);
+  row->bind_borrowed(3, record.parent_id);
   row->bind(4, record.step);
-  row->bind(5, record.source);
+  row->bind_borrowed(5, record.source);
   row->bind(6, record.created_ms);
-  row->bind(7, record.body);
-  row->bind(8, channels);
+  row->bind_borrowed(7, record.body);
+  row->bind_borrowed(8, channels);
   row->bind(9, sum_of(record, channels));
   return row->run();
 }
@@ -65,7 +65,7 @@ Status put_blob(Database& db, std::int64_t space, const ChannelBlob& blob) {
     // A version that is there already must not leave a content that nobody refers to.
     CORVID_TRY(CachedStatement there, db.cached("SELECT 1 FROM graph_states WHERE space = ?1 AND kind = 2 AND name = ?2 AND version = ?3"));
     there->bind(1, space);
-    there->bind(2, blob.channel);
+    there->bind_borrowed(2, blob.channel);
     there->bind(3, number(blob.version));
     CORVID_TRY(const bool found, there->step());
     if (found) return {};
@@ -75,13 +75,13 @@ Status put_blob(Database& db, std::int64_t space, const ChannelBlob& blob) {
   CORVID_TRY(CachedStatement row, db.cached("INSERT OR IGNORE INTO graph_states(space, kind, name, version, base, bytes, content, sum)"
                                             " VALUES(?1, 2, ?2, ?3, ?4, ?5, ?6, ?7)"));
   row->bind(1, space);
-  row->bind(2, blob.channel);
+  row->bind_borrowed(2, blob.channel);
   row->bind(3, number(blob.version));
   row->bind(4, number(blob.base_version));
   if (large)
     row->bind(6, content);
   else
-    row->bind(5, blob.bytes);
+    row->bind_borrowed(5, blob.bytes);
   const std::span<const std::byte> summed = large ? std::as_bytes(std::span(hash)) : std::span<const std::byte>(blob.bytes);
   row->bind(7, sum_of(blob.channel, blob.version, blob.base_version, summed));
   return row->run();
@@ -91,11 +91,11 @@ Status put_write(Database& db, std::int64_t space, const PendingWrite& write) {
   CORVID_TRY(CachedStatement row, db.cached("INSERT OR REPLACE INTO graph_writes(space, checkpoint, task, idx, channel, bytes, sum)"
                                             " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
   row->bind(1, space);
-  row->bind(2, write.checkpoint_id);
-  row->bind(3, write.task_id);
+  row->bind_borrowed(2, write.checkpoint_id);
+  row->bind_borrowed(3, write.task_id);
   row->bind(4, std::int64_t{write.index});
-  row->bind(5, write.channel);
-  row->bind(6, write.bytes);
+  row->bind_borrowed(5, write.channel);
+  row->bind_borrowed(6, write.bytes);
   row->bind(7, sum_of(write));
   return row->run();
 }
@@ -111,7 +111,7 @@ Status put_space(Database& db, std::string_view ns, ThreadRow& thread) {
 
 Status apply(Database& db, const Commit& commit) {
   CORVID_TRY(ThreadRow thread, touch_thread(db, commit.thread_id, commit.ns, commit.lease));
-  if (commit.expected_latest) {
+  if (commit.expected_latest && (!thread.made || !commit.expected_latest->empty())) {
     CORVID_TRY(CachedStatement newest, db.cached("SELECT coalesce(max(name), '') FROM graph_states WHERE space = ?1 AND kind = 1"));
     newest->bind(1, thread.space);
     CORVID_TRY(const bool any, newest->step());

@@ -51,6 +51,7 @@ std::shared_ptr<WorkQueue> make_sqlite_queue(std::shared_ptr<Workspace> workspac
 struct ThreadRow {
   std::int64_t id = 0;     ///< 0: not there
   std::int64_t space = 0;  ///< of the namespace asked for: the thread's id for the root, else negative; 0: not there
+  bool made = false;       ///< by touch_thread(), just now: it has nothing yet
 };
 Result<ThreadRow> find_thread(Database& db, std::string_view thread_id, std::string_view ns = {});
 /// Applies a lease change to the thread's row, which is made if absent. Errors: conflict.

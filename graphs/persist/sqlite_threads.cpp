@@ -144,13 +144,13 @@ Result<std::int64_t> make_thread(Database& db, std::string_view thread_id, const
     id = next->integer(0);
   }
   CORVID_TRY(CachedStatement name, db.cached("INSERT INTO graph_names(name, thread) VALUES(?1, ?2)"));
-  name->bind(1, thread_id);
+  name->bind_borrowed(1, thread_id);
   name->bind(2, id);
   CORVID_TRY_STATUS(name->run());
   CORVID_TRY(CachedStatement row, db.cached("INSERT INTO graph_states(space, kind, name, version, owner, at_ms) VALUES(?1, 0, ?2, 0, ?3, ?4)"));
   row->bind(1, id);
-  row->bind(2, thread_id);
-  row->bind(3, lease.owner);
+  row->bind_borrowed(2, thread_id);
+  row->bind_borrowed(3, lease.owner);
   row->bind(4, lease.expires_ms);
   CORVID_TRY_STATUS(row->run());
   return id;
@@ -178,8 +178,8 @@ Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::st
                                     : "SELECT t.thread, s.id, l.owner, l.at_ms FROM graph_names t CROSS JOIN graph_states l"
                                       " ON l.space = t.thread AND l.kind = 0 LEFT JOIN graph_spaces s ON s.thread = t.thread AND s.ns = ?2"
                                       " WHERE t.name = ?1"));
-    row->bind(1, thread_id);
-    if (!ns.empty()) row->bind(2, ns);
+    row->bind_borrowed(1, thread_id);
+    if (!ns.empty()) row->bind_borrowed(2, ns);
     CORVID_TRY(const bool found, row->step());
     if (found) {
       thread = thread_row(*row, ns);
@@ -192,10 +192,11 @@ Result<ThreadRow> touch_thread(Database& db, std::string_view thread_id, std::st
   const bool fresh = change.kind == LeaseChange::Kind::keep && gained >= 0 && gained < change.ttl_ms / 8;
   if (thread.id == 0) {
     CORVID_TRY(thread.id, make_thread(db, thread_id, lease));
+    thread.made = true;
   } else if (change.kind != LeaseChange::Kind::none && !fresh) {
     CORVID_TRY(CachedStatement row, db.cached("UPDATE graph_states SET owner = ?2, at_ms = ?3 WHERE space = ?1 AND kind = 0"));
     row->bind(1, thread.id);
-    row->bind(2, lease.owner);
+    row->bind_borrowed(2, lease.owner);
     row->bind(3, lease.expires_ms);
     CORVID_TRY_STATUS(row->run());
   }

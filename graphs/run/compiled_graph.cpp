@@ -80,7 +80,14 @@ bool stays_here(const CompiledGraph::Impl& graph, const RunShared& shared) {
   return in_place && !shared.streams() && !(shared.saver && shared.config.durability == Durability::async);
 }
 
-Task<RunResult> run_unguarded(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
+Result<RunResult> result_of(Result<RunOutcome> outcome) {
+  if (!outcome) return fail(std::move(outcome).error());
+  if (outcome->to_parent) return fail(Error::invalid_argument("a command for the parent graph was given by a graph that has none"));
+  return std::move(outcome->result);
+}
+
+// A run that stores or tells something.
+Task<RunResult> run_watched(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
   std::shared_ptr<CommitLine> line;
   if (shared->saver && shared->config.durability == Durability::async) line = std::make_shared<CommitLine>(shared->runtime, shared->saver, shared->config.async_commits);
   Run run(shared, std::move(graph), std::string(), std::move(line));
@@ -93,15 +100,34 @@ Task<RunResult> run_unguarded(std::shared_ptr<const CompiledGraph> graph, std::s
   } else {
     outcome = co_await run.start(std::move(input));
   }
-  if (!outcome) co_return fail(std::move(outcome).error());
-  if (outcome->to_parent) co_return fail(Error::invalid_argument("a command for the parent graph was given by a graph that has none"));
-  co_return std::move(outcome->result);
+  co_return result_of(std::move(outcome));
+}
+
+// What is left of a run that began lightly.
+Task<RunResult> run_on(std::unique_ptr<Run> run) {
+  auto outcome = co_await run->go_on();
+  co_return result_of(std::move(outcome));
+}
+
+// A light run as far as its nodes run in place, mostly to its end: then it was no more than this call. Else `rest` is left to be run.
+std::optional<Result<RunResult>> run_lightly(const std::shared_ptr<const CompiledGraph>& graph, const std::shared_ptr<RunShared>& shared, Input& input,
+                                             std::unique_ptr<Run>& rest) {
+  Run run(shared, graph, std::string(), nullptr);
+  if (auto ended = run.start_lightly(input)) return result_of(std::move(*ended));
+  rest = std::make_unique<Run>(std::move(run));
+  return std::nullopt;
 }
 
 Task<RunResult> run_graph(std::shared_ptr<const CompiledGraph> graph, std::shared_ptr<RunShared> shared, Input input) {
   try {
-    auto body = run_unguarded(std::move(graph), std::move(shared), std::move(input));
-    co_return co_await std::move(body);
+    if (!Run::light(*shared)) {
+      auto watched = run_watched(std::move(graph), std::move(shared), std::move(input));
+      co_return co_await std::move(watched);
+    }
+    std::unique_ptr<Run> rest;
+    if (auto ended = run_lightly(graph, shared, input, rest)) co_return std::move(*ended);
+    auto on = run_on(std::move(rest));
+    co_return co_await std::move(on);
   } catch (const std::bad_alloc&) {
     co_return fail(Error::out_of_memory("no memory left in the run"));
   }

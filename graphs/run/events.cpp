@@ -86,7 +86,7 @@ void Run::checkpoint_event(const std::string& source) {
   for (const auto& send : frontier_.sends) next.push_back(g_.nodes[send.node].name);
   for (const auto node : frontier_.nodes) next.push_back(g_.nodes[node].name);
   auto values = StateView(*g_.schema, *values_).to_json();
-  Json payload = {{"checkpoint_id", history_.checkpoint_id()}, {"step", step_}, {"source", source}, {"next", std::move(next)},
+  Json payload = {{"checkpoint_id", checkpoint_id()}, {"step", step_}, {"source", source}, {"next", std::move(next)},
                   {"values", values ? std::move(*values) : Json(nullptr)}};
   event(StreamMode::checkpoints, payload);
   if (shared_->wants(StreamMode::debug)) event(StreamMode::debug, {{"type", "checkpoint"}, {"step", step_}, {"payload", std::move(payload)}});
@@ -101,7 +101,7 @@ void Run::go_on_events(const std::string& source) {
 
 boost::asio::awaitable<void> Run::flush_events() {
   if (!shared_->streams()) co_return;
-  std::deque<StreamEvent> emitted;
+  std::vector<StreamEvent> emitted;
   const auto take = [&] {
     std::lock_guard lock(shared_->emitted_mutex);
     emitted.clear();

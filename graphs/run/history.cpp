@@ -1,8 +1,8 @@
 #include "graphs/run/history.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
-#include <cstdio>
 #include <iterator>
 #include <limits>
 #include <random>
@@ -30,8 +30,8 @@ std::uint64_t random_bits() {
 }
 
 std::string hex16(std::uint64_t number) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(number));
+  std::string text(16, '0');
+  for (std::size_t i = 16; i-- > 0; number >>= 4) text[i] = "0123456789abcdef"[number & 15];
   return text;
 }
 
@@ -80,7 +80,7 @@ std::string next_checkpoint_id(const std::string& after) {
   auto now = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
   if (after.size() >= 16) {
     std::uint64_t last = 0;
-    if (std::sscanf(after.substr(0, 16).c_str(), "%16llx", reinterpret_cast<unsigned long long*>(&last)) == 1 && last >= now) now = last + 1;
+    if (std::from_chars(after.data(), after.data() + 16, last, 16).ec == std::errc() && last >= now) now = last + 1;
   }
   return hex16(now) + hex16(random_bits());
 }
@@ -377,7 +377,9 @@ Result<Bytes> History::encode_body(const Frontier& frontier, const Mark& mark, s
       if ((*seen)[place]) out.number(std::uint64_t{place});
     }
   }
-  out.text("last").texts(mark.last).text("metadata").json(metadata_).text("next");
+  out.text("last").texts(mark.last).text("metadata").map(mark.caller.empty() ? 1 : 2);
+  if (!mark.caller.empty()) out.text("caller").text(mark.caller);
+  out.text("run_id").text(mark.run_id).text("next");
   node_names(frontier.nodes);
   out.text("paused").boolean(mark.paused).text("sends");
   CORVID_TRY_STATUS(write_send_tasks(out, graph_, frontier.sends));
@@ -437,8 +439,6 @@ Result<Commit> History::encode(const std::vector<Value>& values, const Frontier&
   record.channels.push_back({kShapeChannel, shape_version_});
   newest_version_ = version;
 
-  metadata_ = {{"run_id", mark.run_id}};
-  if (!mark.caller.empty()) metadata_["caller"] = mark.caller;
   CORVID_TRY(record.body, encode_body(frontier, mark, version));
   if (had_tasks_) commit.drop_writes_of = stored_id_;
   commit.close_interrupts.swap(closing_);

@@ -40,7 +40,7 @@ class History {
   const std::map<std::string, StoredTask>& tasks() const noexcept { return tasks_; }
   bool paused() const noexcept { return paused_; }
   const std::vector<std::string>& last() const noexcept { return last_; }   // nodes of the last superstep
-  const Json& metadata() const noexcept { return metadata_; }
+  const Json& metadata() const noexcept { return metadata_; }               // of the checkpoint that was restored
   const std::string& source() const noexcept { return source_; }            // of the checkpoint that was restored
   std::vector<std::string>& notes() noexcept { return notes_; }             // what restorers had to make again
 

@@ -24,7 +24,7 @@ boost::asio::awaitable<std::optional<Error>> Run::run_plain(std::size_t index) {
   const bool pulled = index < frontier_.nodes.size();
   const std::size_t send_index = pulled ? 0 : index - frontier_.nodes.size();
   const std::uint32_t node = pulled ? frontier_.nodes[index] : frontier_.sends[send_index].node;
-  TaskRun task(shared_, g_, ns_, step_ + 1, node, history_.checkpoint_id(), nullptr);
+  TaskRun task(*shared_, g_, ns_, step_ + 1, node, checkpoint_id(), nullptr);
   if (!pulled) {
     task.send = &frontier_.sends[send_index];
     task.send_index = send_index;
@@ -39,9 +39,7 @@ boost::asio::awaitable<std::optional<Error>> Run::run_plain(std::size_t index) {
     result = fail(error_of(std::current_exception()));
   }
   if (!result) co_return std::move(result).error();
-  auto outcome = make_outcome(g_, node, *values_, std::move(*result));
-  if (!outcome) co_return std::move(outcome).error();
-  outcomes_[index] = std::move(*outcome);
+  if (auto made = make_outcome(g_, node, *values_, std::move(*result), outcomes_[index]); !made) co_return std::move(made).error();
   co_return std::nullopt;
 }
 
@@ -64,7 +62,7 @@ boost::asio::awaitable<void> Run::lane(Lanes& lanes, std::size_t number) {
 }
 
 // As run_in_place(), for coroutines.
-Task<bool> Run::run_in_lanes() {
+Task<Run::Stop> Run::run_in_lanes() {
   Lanes lanes;
   lanes.count = frontier_.size();
   lanes.failures.resize(lanes.count);
@@ -92,9 +90,9 @@ Task<bool> Run::run_in_lanes() {
   for (std::size_t i = 0; i < lanes.count; ++i) {
     if (lanes.failures[i]) problems.push_back({i, std::move(lanes.failures[i]), {}});
   }
-  if (problems.empty()) co_return true;
-  CORVID_CO_TRY_STATUS(show_problems(std::move(problems)));
-  co_return false;
+  const bool clean = problems.empty();
+  if (!clean) CORVID_CO_TRY_STATUS(show_problems(std::move(problems)));
+  co_return superstep_ended(clean);
 }
 
 }  // namespace corvid

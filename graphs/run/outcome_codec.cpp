@@ -102,8 +102,8 @@ Result<Bytes> encode_outcome(const CompiledGraph::Impl& graph, const TaskOutcome
   for (const auto node : outcome.go_to) out.text(graph.nodes[node].name);
   if (outcome.to_parent) {
     out.text("parent").map(2).text("route");
-    write_route(out, outcome.parent_route);
-    out.text("values").json(outcome.parent_values);
+    write_route(out, outcome.to_parent->route);
+    out.text("values").json(outcome.to_parent->values);
   }
   out.text("sends");
   CORVID_TRY_STATUS(write_send_tasks(out, graph, outcome.sends));
@@ -136,9 +136,9 @@ Result<TaskOutcome> decode_outcome(const CompiledGraph::Impl& graph, const Json&
   outcome.edges = !stored.contains("edges") || stored["edges"] != false;
   if (const auto parent = stored.find("parent"); parent != stored.end()) {
     if (!parent->is_object() || !parent->contains("values") || !parent->contains("route")) return fail(damaged("a parent's command of an unknown form"));
-    outcome.to_parent = true;
-    outcome.parent_values = (*parent)["values"];
-    CORVID_TRY(outcome.parent_route, route_of((*parent)["route"]));
+    outcome.to_parent = std::make_unique<ParentCommand>();
+    outcome.to_parent->values = (*parent)["values"];
+    CORVID_TRY(outcome.to_parent->route, route_of((*parent)["route"]));
   }
   return outcome;
 }

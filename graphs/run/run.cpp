@@ -26,7 +26,6 @@ Run::Run(std::shared_ptr<RunShared> shared, std::shared_ptr<const CompiledGraph>
       ns_(std::move(ns)),
       line_(std::move(line)),
       root_(ns_.empty()),
-      history_(g_, ns_),
       barrier_(g_),
       values_(std::make_shared<std::vector<Value>>(g_.schema->size())) {
   for (const auto& join : g_.joins) frontier_.seen.emplace_back(join.from.size(), 0);
@@ -43,11 +42,13 @@ bool says_nothing(const Command& command) {
   return (writes ? writes->empty() : named->empty()) && command.go_to.targets.empty() && std::holds_alternative<std::monostate>(command.resume);
 }
 
+Error empty_command() { return Error::invalid_argument("an empty Command: it answers nothing, writes nothing and goes nowhere"); }
+
 }  // namespace
 
 Task<RunOutcome> Run::start(Input input) {
   if (const auto* command = std::get_if<Command>(&input); command && says_nothing(*command)) {
-    co_return fail(Error::invalid_argument("an empty Command: it answers nothing, writes nothing and goes nowhere"));
+    co_return fail(empty_command());
   }
   if (stores()) {
     if (shared_->config.thread_id.empty()) co_return fail(Error::invalid_argument("a run with a checkpointer needs a thread_id in its RunConfig"));
@@ -58,7 +59,8 @@ Task<RunOutcome> Run::start(Input input) {
         }
       }
     }
-    history_.enable();
+    history_ = std::make_unique<History>(g_, ns_);
+    history_->enable();
     owner_ = shared_->config.owner.empty() ? "run-" + random_id() : shared_->config.owner;
   }
   if (shared_->tracer) {
@@ -67,9 +69,7 @@ Task<RunOutcome> Run::start(Input input) {
     span_->attribute(trace_names::kAgentName, g_.options.name);
     if (!shared_->config.thread_id.empty()) span_->attribute(trace_names::kConversationId, shared_->config.thread_id);
   }
-  Status begun;
-  if (light()) begun = begin_lightly(input);
-  else begun = co_await begin(input);
+  Status begun = co_await begin(input);
   Result<RunOutcome> ended = RunOutcome{};
   if (!begun) ended = fail(std::move(begun).error());
   else ended = co_await loop();
@@ -91,10 +91,16 @@ Task<RunOutcome> Run::start(Input input) {
   co_return ended;
 }
 
-// Nothing stored, nobody watching: the run needs no coroutine but for nodes that are some.
-bool Run::light() const { return !shared_->saver && !shared_->streams() && !shared_->tracer; }
+std::optional<Result<RunOutcome>> Run::start_lightly(Input& input) {
+  if (auto begun = begin_lightly(input); !begun) return fail(std::move(begun).error());
+  auto stop = go_in_place();
+  if (!stop) return fail(std::move(stop).error());
+  if (!*stop) return std::nullopt;
+  return outcome(**stop);
+}
 
 Status Run::begin_lightly(Input& input) {
+  if (const auto* command = std::get_if<Command>(&input); command && says_nothing(*command)) return fail(empty_command());
   CORVID_TRY(auto first, first_input(input));
   CORVID_TRY_STATUS(input_outcome(std::move(first)));
   return barrier_lightly(2);
@@ -124,10 +130,8 @@ Result<NodeResult> Run::first_input(Input& input) {
 
 // START's outcome, as the only one that is finished.
 Status Run::input_outcome(NodeResult first) {
-  auto made = make_outcome(g_, g_.start(), *values_, std::move(first));
-  if (!made) return fail(std::move(made).error());
   outcomes_.clear();
-  outcomes_.push_back(std::move(*made));
+  CORVID_TRY_STATUS(make_outcome(g_, g_.start(), *values_, std::move(first), outcomes_.emplace_back()));
   finished_.assign(1, Finished{g_.start(), &outcomes_.front()});
   return {};
 }
@@ -142,32 +146,23 @@ Status Run::barrier_lightly(int steps) {
   return {};
 }
 
-// One coroutine alone in its superstep, awaited where the run is.
-Task<bool> Run::run_alone() {
+// One coroutine alone in its superstep, which the loop awaits.
+std::unique_ptr<TaskRun> Run::alone() {
   const bool sent = frontier_.nodes.empty();
   const std::uint32_t node = sent ? frontier_.sends.front().node : frontier_.nodes.front();
-  TaskRun task(shared_, g_, ns_, step_ + 1, node, history_.checkpoint_id(), nullptr);
-  if (sent) task.send = &frontier_.sends.front();
-  task.look_at(std::span<const Value>(*values_));
-  CORVID_CO_TRY_STATUS(task.open_view());
-  Result<NodeResult> result = fail(Error::internal("not run"));
-  try {
-    result = co_await g_.nodes[node].coroutine(task);
-  } catch (...) {
-    result = fail(error_of(std::current_exception()));
-  }
+  auto task = std::make_unique<TaskRun>(*shared_, g_, ns_, step_ + 1, node, checkpoint_id(), nullptr);
+  if (sent) task->send = &frontier_.sends.front();
+  task->look_at(std::span<const Value>(*values_));
+  return task;
+}
+
+Result<Run::Stop> Run::alone_ended(TaskRun& task, Result<NodeResult> result) {
   if (task.asked()) result = fail(Error::invalid_argument("a node can only wait for a person in a graph with a checkpointer"));
-  if (result) {
-    auto outcome = make_outcome(g_, node, *values_, std::move(*result));
-    if (outcome) {
-      outcomes_.clear();
-      outcomes_.push_back(std::move(*outcome));
-      finished_.assign(1, Finished{node, &outcomes_.front()});
-      co_return outcomes_.front().to_parent;
-    }
-    result = fail(std::move(outcome).error());
-  }
-  co_return fail(std::move(result).error().at_key(g_.nodes[node].name));
+  outcomes_.clear();
+  Status made = result ? make_outcome(g_, task.node_index(), *values_, std::move(*result), outcomes_.emplace_back()) : fail(std::move(result).error());
+  if (!made) return fail(std::move(made).error().at_key(task.node()));
+  finished_.assign(1, Finished{task.node_index(), &outcomes_.front()});
+  return superstep_ended(true);
 }
 
 Task<void> Run::answer(Resume answers) {
@@ -201,8 +196,9 @@ Result<std::optional<PendingWrite>> Run::take_command(Command& command) {
   std::get<Command>(input).resume = std::monostate();
   CORVID_TRY(auto given, first_input(input));
   if (given.writes.empty() && given.go_to_targets.targets.empty()) return std::optional<PendingWrite>();
-  CORVID_TRY(auto outcome, make_outcome(g_, g_.start(), *values_, std::move(given), Edges::none));
-  CORVID_TRY(auto write, history_.command(std::move(outcome), *values_, frontier_));
+  TaskOutcome outcome;
+  CORVID_TRY_STATUS(make_outcome(g_, g_.start(), *values_, std::move(given), outcome, Edges::none));
+  CORVID_TRY(auto write, history_->command(std::move(outcome), *values_, frontier_));
   return std::optional<PendingWrite>(std::move(write));
 }
 
@@ -225,11 +221,11 @@ Task<void> Run::begin(Input& input) {
       co_return fail(Error::not_found("the thread \"" + shared_->config.thread_id + "\" has nothing to go on from; give it an input"));
     }
     if (loaded) {
-      CORVID_CO_TRY_STATUS(history_.restore(std::move(*loaded), *values_, frontier_));
-      step_ = history_.step();
-      skip_pause_ = history_.paused();
-      for (const auto& note : history_.notes()) shared_->runtime.log(LogLevel::warn, "graphs", note);
-      for (const auto& note : history_.notes()) {
+      CORVID_CO_TRY_STATUS(history_->restore(std::move(*loaded), *values_, frontier_));
+      step_ = history_->step();
+      skip_pause_ = history_->paused();
+      for (const auto& note : history_->notes()) shared_->runtime.log(LogLevel::warn, "graphs", note);
+      for (const auto& note : history_->notes()) {
         if (span_) span_->event("restored", {{"note", note}});
       }
     }
@@ -240,13 +236,13 @@ Task<void> Run::begin(Input& input) {
         return {};
       };
       CORVID_CO_TRY_STATUS(co_await call_saver(std::move(call)));
-      if (!newest.empty()) CORVID_CO_TRY_STATUS(history_.not_newest(newest.front()));
-      history_.forget_tasks();
+      if (!newest.empty()) CORVID_CO_TRY_STATUS(history_->not_newest(newest.front()));
+      history_->forget_tasks();
       if (!has_input) {
         if (command) CORVID_CO_TRY_STATUS(take_command(*command));   // the fork's own checkpoint holds it
         ++step_;
-        History::Mark mark{"fork", step_, history_.last(), false, shared_->config.run_id, {}};
-        CORVID_CO_TRY(auto commit, history_.checkpoint(*values_, frontier_, mark));
+        History::Mark mark{"fork", step_, history_->last(), false, shared_->config.run_id, {}};
+        CORVID_CO_TRY(auto commit, history_->checkpoint(*values_, frontier_, mark));
         CORVID_CO_TRY_STATUS(co_await store(std::move(commit), frontier_.empty()));
         skip_pause_ = true;
         go_on_events("fork");
@@ -254,16 +250,16 @@ Task<void> Run::begin(Input& input) {
       }
     }
     if (!has_input) {
-      Commit lease = history_.commit();
+      Commit lease = history_->commit();
       if (command) {
         CORVID_CO_TRY(auto write, take_command(*command));
         if (write) {
           lease.writes.push_back(std::move(*write));
-          history_.has_tasks();
+          history_->has_tasks();
         }
       }
       CORVID_CO_TRY_STATUS(co_await store_now(std::move(lease)));
-      go_on_events(history_.source());
+      go_on_events(history_->source());
       co_return Status{};
     }
   }
@@ -292,19 +288,20 @@ Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string 
   for (const auto& name : as.subgraph_outputs) outputs_[g_.schema->find(name)] = 1;
   bool go_on = false;
   if (stores()) {
-    history_.enable();
+    history_ = std::make_unique<History>(g_, ns_);
+    history_->enable();
     std::string newest;
     CORVID_CO_TRY(auto loaded, co_await load(newest));
     if (loaded) {
-      CORVID_CO_TRY_STATUS(history_.restore(std::move(*loaded), *values_, frontier_));
-      step_ = history_.step();
-      skip_pause_ = history_.paused();
-      const auto& metadata = history_.metadata();
+      CORVID_CO_TRY_STATUS(history_->restore(std::move(*loaded), *values_, frontier_));
+      step_ = history_->step();
+      skip_pause_ = history_->paused();
+      const auto& metadata = history_->metadata();
       go_on = metadata.is_object() && metadata.contains("caller") && metadata["caller"] == caller_;
     }
   }
   if (go_on) {
-    go_on_events(history_.source());
+    go_on_events(history_->source());
   } else {
     NodeResult first(std::move(values));
     CORVID_CO_TRY_STATUS(co_await take_input(std::move(first)));
@@ -312,66 +309,82 @@ Task<RunOutcome> Run::start_child(std::vector<ChannelWrite> values, std::string 
   co_return co_await loop();
 }
 
+// Whether the run ends before its next superstep.
+std::optional<Run::End> Run::end() const {
+  if (frontier_.empty()) return End{};
+  if (history_ && history_->paused() && !skip_pause_) return End{Stop::paused, {}};
+  if (shared_->drain_requested() && steps_ > 0) return End{Stop::drained, {}};
+  if (shared_->cancellable) {
+    if (auto alive = shared_->config.cancellation.check(); !alive) return End{Stop::done, std::move(alive).error()};
+  }
+  if (!shared_->runtime.memory_reserve_whole()) {
+    return End{Stop::done, Error::out_of_memory("memory ran out during the run; it lived on the runtime's reserve until here, where its state is stored")};
+  }
+  if (steps_ >= shared_->config.recursion_limit) {
+    return End{Stop::done, Error::limit_exceeded("the run took " + std::to_string(steps_) + " supersteps, its recursion_limit, and would go on; raise the limit or check that its loop ends")};
+  }
+  return std::nullopt;
+}
+
+// Of a light run, whose tasks are in outcomes_, or not `clean` in tasks_.
+Result<Run::Stop> Run::superstep_ended(bool clean) {
+  if (!clean) return settled(true, false, false);
+  if (commands_parent()) return Stop::to_parent;
+  CORVID_TRY_STATUS(barrier_lightly(1));
+  ++steps_;
+  return Stop::done;
+}
+
+// Supersteps of a light run whose nodes run in place, at most kLookAtClock. How the run ended, if it did.
+Result<std::optional<Run::Stop>> Run::go_in_place() {
+  for (int i = 0; i < kLookAtClock; ++i) {
+    if (auto ends = end()) {
+      if (ends->error) return fail(std::move(*ends->error));
+      return ends->stop;
+    }
+    if (!all_in_place()) return std::nullopt;
+    CORVID_TRY(const bool clean, run_in_place());
+    CORVID_TRY(const Stop stop, superstep_ended(clean));
+    if (stop != Stop::done) return stop;
+  }
+  return std::nullopt;
+}
+
 Task<RunOutcome> Run::loop() {
   Clock::time_point last_yield{};
   int since_look = 0;
+  const bool is_light = light(*shared_);
   while (true) {
-    if (frontier_.empty()) co_return outcome(Stop::done);
-    if (history_.paused() && !skip_pause_) {
-      CORVID_CO_TRY_STATUS(co_await settle());
-      if (events()) event(StreamMode::updates, {{"__interrupt__", Json::array()}});
-      co_return outcome(Stop::paused);
+    if (is_light) {
+      CORVID_CO_TRY(const auto stop, go_in_place());
+      if (stop) co_return outcome(*stop);
+    } else if (auto ends = end()) {
+      if (ends->error || ends->stop != Stop::done) CORVID_CO_TRY_STATUS(co_await settle());
+      if (ends->error) co_return fail(std::move(*ends->error));
+      if (ends->stop == Stop::paused && events()) event(StreamMode::updates, {{"__interrupt__", Json::array()}});
+      co_return outcome(ends->stop);
     }
     skip_pause_ = false;
-    if (shared_->drain_requested() && steps_ > 0) {
-      CORVID_CO_TRY_STATUS(co_await settle());
-      co_return outcome(Stop::drained);
-    }
-    if (shared_->cancellable) {
-      if (auto alive = shared_->config.cancellation.check(); !alive) {
-        CORVID_CO_TRY_STATUS(co_await settle());
-        co_return fail(std::move(alive).error());
-      }
-    }
-    if (!shared_->runtime.memory_reserve_whole()) {
-      CORVID_CO_TRY_STATUS(co_await settle());
-      co_return fail(Error::out_of_memory("memory ran out during the run; it lived on the runtime's reserve until here, where its state is stored"));
-    }
-    if (steps_ >= shared_->config.recursion_limit) {
-      CORVID_CO_TRY_STATUS(co_await settle());
-      co_return fail(Error::limit_exceeded("the run took " + std::to_string(steps_) + " supersteps, its recursion_limit, and would go on; raise the limit or check that its loop ends"));
-    }
-    const bool here = light() && all_in_place();
-    const bool plain = !here && light() && !shared_->cancellable && all_plain();
-    if (here || (plain && frontier_.size() > 1)) {
-      bool clean = false;
-      if (here) {
-        CORVID_CO_TRY(clean, run_in_place());
-      } else {
-        CORVID_CO_TRY(clean, co_await run_in_lanes());
-      }
-      if (clean && !commands_parent()) {
-        CORVID_CO_TRY_STATUS(barrier_lightly(1));
-        ++steps_;
-      } else {
-        auto stop = co_await in_place_ended(clean);
-        if (!stop) co_return fail(std::move(stop).error());
-        co_return outcome(*stop);
-      }
-    } else if (plain) {
-      CORVID_CO_TRY(const bool parent, co_await run_alone());
-      if (parent) {
-        parent_command_ = std::move(outcomes_.front());
-        co_return outcome(Stop::to_parent);
-      }
-      CORVID_CO_TRY_STATUS(barrier_lightly(1));
-      ++steps_;
+    Stop stop = Stop::done;
+    if (is_light && all_in_place()) {
+      since_look = kLookAtClock;                    // so many supersteps went by
+    } else if (!is_light || shared_->cancellable || !all_plain()) {
+      CORVID_CO_TRY(stop, co_await superstep());
+    } else if (frontier_.size() > 1) {
+      CORVID_CO_TRY(stop, co_await run_in_lanes());
     } else {
-      auto stop = co_await superstep();
-      if (!stop) co_return fail(std::move(stop).error());
-      if (*stop != Stop::done) co_return outcome(*stop);
+      const auto task = alone();
+      CORVID_CO_TRY_STATUS(task->open_view());
+      Result<NodeResult> result = fail(Error::internal("not run"));
+      try {
+        result = co_await task->def().coroutine(*task);
+      } catch (...) {
+        result = fail(error_of(std::current_exception()));
+      }
+      CORVID_CO_TRY(stop, alone_ended(*task, std::move(result)));
     }
-    if (++since_look < kLookAtClock && light()) continue;
+    if (stop != Stop::done) co_return outcome(stop);
+    if (++since_look < kLookAtClock && is_light) continue;
     since_look = 0;
     if (const auto now = Clock::now(); now - last_yield > kYieldAfter) {
       if (lease_held_ && now - lease_renewed_ > shared_->config.lease_ttl / 3) CORVID_CO_TRY_STATUS(co_await renew_lease());
@@ -388,9 +401,9 @@ Task<RunOutcome> Run::loop() {
 Status Run::plan() {
   tasks_.clear();
   const std::int64_t step = step_ + 1;
-  const std::shared_ptr<const Questions> questions = stores() ? history_.shared_questions() : nullptr;
+  const std::shared_ptr<const Questions> questions = stores() ? history_->shared_questions() : nullptr;
   const auto add = [&](std::uint32_t node) -> TaskRun& {
-    tasks_.push_back(std::make_shared<TaskRun>(shared_, g_, ns_, step, node, history_.checkpoint_id(), questions));
+    tasks_.push_back(std::make_shared<TaskRun>(*shared_, g_, ns_, step, node, checkpoint_id(), questions));
     return *tasks_.back();
   };
   for (const auto node : frontier_.nodes) add(node);
@@ -409,18 +422,23 @@ Status Run::plan() {
 
 // What an earlier run of this superstep left.
 Status Run::take_stored(TaskRun& task) {
-  const auto& stored = history_.tasks();
+  const auto& stored = history_->tasks();
   if (stored.empty()) return {};
   const auto at = stored.find(task.task_id());
   if (at == stored.end()) return {};
   task.starts = at->second.starts;
   if (!at->second.result) return {};
-  auto outcome = history_.read_outcome(*at->second.result);
+  auto outcome = history_->read_outcome(*at->second.result);
   if (!outcome) return fail(std::move(outcome).error().at_key("task " + task.task_id()));
   task.outcome = std::move(*outcome);
   task.status = TaskState::done;
   task.stored = task.restored = true;
   return {};
+}
+
+const std::string& Run::checkpoint_id() const {
+  static const std::string none;
+  return history_ ? history_->checkpoint_id() : none;
 }
 
 bool Run::all_in_place() const {
@@ -431,7 +449,7 @@ bool Run::all_in_place() const {
   for (const auto& send : frontier_.sends) {
     if (!g_.in_place[send.node]) return false;
   }
-  return !stores() || history_.tasks().empty();
+  return !stores() || history_->tasks().empty();
 }
 
 // Coroutines of which only the end is waited for.
@@ -445,7 +463,7 @@ bool Run::all_plain() const {
 // tasks_ then hold what came of each.
 Result<bool> Run::run_in_place() {
   const std::int64_t step = step_ + 1;
-  const std::shared_ptr<const Questions> questions = stores() ? history_.shared_questions() : nullptr;
+  const std::shared_ptr<const Questions> questions = stores() ? history_->shared_questions() : nullptr;
   std::vector<Problem> problems;
   const std::size_t count = frontier_.nodes.size() + frontier_.sends.size();
   outcomes_.clear();
@@ -454,7 +472,7 @@ Result<bool> Run::run_in_place() {
   for (std::size_t i = 0; i < count; ++i) {
     const bool pulled = i < frontier_.nodes.size();
     const std::uint32_t node = pulled ? frontier_.nodes[i] : frontier_.sends[i - frontier_.nodes.size()].node;
-    TaskRun task(shared_, g_, ns_, step, node, history_.checkpoint_id(), questions);
+    TaskRun task(*shared_, g_, ns_, step, node, checkpoint_id(), questions);
     if (!pulled) {
       task.send_index = i - frontier_.nodes.size();
       task.send = &frontier_.sends[task.send_index];
@@ -469,8 +487,7 @@ Result<bool> Run::run_in_place() {
     }
     std::optional<Error> failure;
     if (!result) failure = std::move(result).error();
-    else if (auto outcome = make_outcome(g_, node, *values_, std::move(*result)); outcome) outcomes_[i] = std::move(*outcome);
-    else failure = std::move(outcome).error();
+    else if (auto made = make_outcome(g_, node, *values_, std::move(*result), outcomes_[i]); !made) failure = std::move(made).error();
     if (failure) problems.push_back({i, std::move(failure), {}});
   }
   if (problems.empty()) return true;
@@ -498,24 +515,20 @@ Status Run::show_problems(std::vector<Problem> problems) {
   return {};
 }
 
-bool Run::commands_parent() const {
-  return std::any_of(outcomes_.begin(), outcomes_.end(), [](const auto& each) { return each.to_parent; });
-}
-
-// After run_in_place(), where the run does not simply go on.
-Task<Run::Stop> Run::in_place_ended(bool clean) {
-  if (!clean) co_return co_await settle();
+// Whether one of the outcomes ends the run with a command for the parent graph.
+bool Run::commands_parent() {
   for (auto& each : outcomes_) {
-    if (each.to_parent) parent_command_ = std::move(each);
+    if (each.to_parent) parent_command_ = std::move(each.to_parent);
   }
-  co_return Stop::to_parent;
+  return parent_command_ != nullptr;
 }
 
 Task<Run::Stop> Run::superstep() {
   if (all_in_place()) {
     CORVID_CO_TRY(const bool clean, run_in_place());
-    if (clean && !commands_parent()) co_return co_await barrier("loop");
-    co_return co_await in_place_ended(clean);
+    if (!clean) co_return co_await settle();
+    if (commands_parent()) co_return Stop::to_parent;
+    co_return co_await barrier("loop");
   }
   CORVID_CO_TRY_STATUS(plan());
   CORVID_CO_TRY_STATUS(co_await run_tasks());
@@ -524,7 +537,7 @@ Task<Run::Stop> Run::superstep() {
   if (!finished) co_return co_await settle();
   for (auto& task : tasks_) {
     if (!task->outcome.to_parent) continue;
-    parent_command_ = std::move(task->outcome);
+    parent_command_ = std::move(task->outcome.to_parent);
     co_return Stop::to_parent;
   }
   finished_.clear();
@@ -566,18 +579,18 @@ Task<Run::Stop> Run::barrier(const std::string& source) {
   tasks_.clear();
   active_.clear();
   if (values_.use_count() > 1) values_ = std::make_shared<std::vector<Value>>(*values_);
-  CORVID_CO_TRY_STATUS(barrier_.apply(finished_, *values_, frontier_, written_, stores() ? history_.record() : nullptr));
+  CORVID_CO_TRY_STATUS(barrier_.apply(finished_, *values_, frontier_, written_, stores() ? history_->record() : nullptr));
   // The input takes two numbers, its own and that of START's superstep, so that steps are numbered as elsewhere.
   step_ += source == "input" ? 2 : 1;
   if (source == "loop") ++steps_;
   if (stores()) {
-    history_.changed(written_);
+    history_->changed(written_);
     paused = (paused && !frontier_.empty()) || pauses_before();
     const History::Mark mark{source, step_, std::move(last), paused, shared_->config.run_id, caller_};
     if (shared_->config.durability == Durability::exit && !(root_ && frontier_.empty())) {
-      history_.advance(mark);
+      history_->advance(mark);
     } else {
-      CORVID_CO_TRY(auto commit, history_.checkpoint(*values_, frontier_, mark));
+      CORVID_CO_TRY(auto commit, history_->checkpoint(*values_, frontier_, mark));
       const bool final = root_ && (frontier_.empty() || paused);
       CORVID_CO_TRY_STATUS(co_await store(std::move(commit), final));
     }
@@ -597,12 +610,8 @@ RunOutcome Run::outcome(Stop stop) {
   out.result.values = root_ && values_.use_count() == 1 ? std::move(*values_) : *values_;
   out.result.steps = steps_;
   out.result.interrupts = std::move(interrupts_);
-  out.result.checkpoint_id = history_.checkpoint_id();
-  if (stop == Stop::to_parent) {
-    out.to_parent = true;
-    out.parent_values = std::move(parent_command_.parent_values);
-    out.parent_route = std::move(parent_command_.parent_route);
-  }
+  if (history_) out.result.checkpoint_id = history_->checkpoint_id();
+  if (stop == Stop::to_parent) out.to_parent = std::move(parent_command_);
   return out;
 }
 
@@ -637,7 +646,7 @@ Result<bool> Run::keep_writes() {
 // The superstep, or the run, stops here: what is not stored yet is, then the lease may go.
 Task<Run::Stop> Run::settle() {
   bool failed = false, asked = false, stopped = false;
-  Commit commit = history_.commit();
+  Commit commit = new_commit();
   for (auto& task : tasks_) {
     failed |= task->status == TaskState::failed;
     stopped |= task->status == TaskState::stopped || task->status == TaskState::planned;
@@ -647,23 +656,23 @@ Task<Run::Stop> Run::settle() {
     }
     if (!stores()) continue;
     if (task->status == TaskState::done && !task->stored) {
-      CORVID_CO_TRY(auto write, history_.result_write(*task));
+      CORVID_CO_TRY(auto write, history_->result_write(*task));
       commit.writes.push_back(std::move(write));
     } else if (task->status == TaskState::failed) {
-      commit.writes.push_back(history_.error_write(*task));
+      commit.writes.push_back(history_->error_write(*task));
     }
     for (auto& question : task->questions_asked()) {
-      if (!history_.questions().open.count(question.id)) commit.interrupts.push_back(question);
+      if (!history_->questions().open.count(question.id)) commit.interrupts.push_back(question);
     }
   }
   if (stores()) {
-    CORVID_CO_TRY(auto unstored, history_.store_latest(*values_, frontier_));
+    CORVID_CO_TRY(auto unstored, history_->store_latest(*values_, frontier_));
     if (unstored) {
       unstored->writes = std::move(commit.writes);
       unstored->interrupts = std::move(commit.interrupts);
       commit = std::move(*unstored);
     }
-    if (!commit.writes.empty()) history_.has_tasks();
+    if (!commit.writes.empty()) history_->has_tasks();
     if (commit.checkpoint || !commit.writes.empty() || !commit.interrupts.empty() || (root_ && lease_held_)) {
       if (line_) CORVID_CO_TRY_STATUS(co_await line_->drain());
       if (root_) commit.lease.kind = LeaseChange::Kind::release;
@@ -675,13 +684,16 @@ Task<Run::Stop> Run::settle() {
     if (kept && events()) values_event(*values_);
     co_await flush_events();
   }
+  co_return settled(failed, asked, stopped);
+}
+
+// What a superstep comes to whose tasks did not all finish.
+Result<Run::Stop> Run::settled(bool failed, bool asked, bool stopped) {
   if (shared_->cancellable) {
-    if (auto alive = shared_->config.cancellation.check(); !alive && !tasks_.empty()) co_return fail(std::move(alive).error());
+    if (auto alive = shared_->config.cancellation.check(); !alive && !tasks_.empty()) return fail(std::move(alive).error());
   }
-  if (failed) co_return fail(first_failure());
-  if (asked) co_return Stop::interrupted;
-  if (stopped) co_return Stop::drained;
-  co_return Stop::done;
+  if (failed) return fail(first_failure());
+  return asked ? Stop::interrupted : stopped ? Stop::drained : Stop::done;
 }
 
 }  // namespace corvid

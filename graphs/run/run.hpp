@@ -23,9 +23,7 @@ namespace corvid {
 // How a run ended, a subgraph's included.
 struct RunOutcome {
   RunResult result;
-  bool to_parent = false;                           // a Command for the parent graph ended it
-  Json parent_values;
-  Route parent_route;
+  std::unique_ptr<ParentCommand> to_parent;         // a Command for the parent graph ended it
 };
 
 struct Completion {
@@ -82,21 +80,31 @@ class Run {
   Run(std::shared_ptr<RunShared> shared, std::shared_ptr<const CompiledGraph> graph, std::string ns, std::shared_ptr<CommitLine> line);
 
   Task<RunOutcome> start(Input input);
+  /// Of a light() run, in place of start(): goes on while nodes run in place, at most kLookAtClock supersteps. Null: the rest is for go_on().
+  std::optional<Result<RunOutcome>> start_lightly(Input& input);
+  Task<RunOutcome> go_on() { return loop(); }
+  /// Nothing stored, nobody watching: such a run needs no coroutine but for nodes that are some.
+  static bool light(const RunShared& shared) { return !shared.saver && !shared.streams() && !shared.tracer; }
   /// A subgraph's: `values` by its own channels; `caller` is the parent's task.
   Task<RunOutcome> start_child(std::vector<ChannelWrite> values, std::string caller, const NodeDef& as);
 
  private:
   enum class Stop : std::uint8_t { done, paused, interrupted, drained, to_parent };
 
+  struct End { Stop stop = Stop::done; std::optional<Error> error; };
+
   // run.cpp
-  bool light() const;
+  std::optional<End> end() const;
+  Result<std::optional<Stop>> go_in_place();
+  Result<Stop> settled(bool failed, bool asked, bool stopped);
   Status begin_lightly(Input& input);
   Result<NodeResult> first_input(Input& input);
   Status input_outcome(NodeResult first);
   Status barrier_lightly(int steps);
-  Task<bool> run_alone();
-  bool commands_parent() const;
-  Task<Stop> in_place_ended(bool clean);
+  std::unique_ptr<TaskRun> alone();
+  Result<Stop> superstep_ended(bool clean);
+  Result<Stop> alone_ended(TaskRun& task, Result<NodeResult> result);
+  bool commands_parent();
   Task<RunOutcome> loop();
   Task<Stop> superstep();
   Status plan();
@@ -120,7 +128,7 @@ class Run {
 
   // lanes.cpp
   struct Lanes;
-  Task<bool> run_in_lanes();
+  Task<Stop> run_in_lanes();
   boost::asio::awaitable<void> lane(Lanes& lanes, std::size_t number);
   boost::asio::awaitable<std::optional<Error>> run_plain(std::size_t index);
 
@@ -154,6 +162,8 @@ class Run {
 
   // store.cpp
   bool stores() const { return shared_->saver != nullptr && persistent_; }
+  const std::string& checkpoint_id() const;
+  Commit new_commit() const { return history_ ? history_->commit() : Commit(); }
   Task<void> store(Commit commit, bool final);
   Task<void> store_now(Commit commit);
   Task<void> call_saver(std::function<Status(Checkpointer&)> call);
@@ -182,7 +192,7 @@ class Run {
   bool root_ = true;
   std::string caller_;
   std::vector<char> outputs_;                       // of a subgraph: channels that its caller sees; empty: all
-  History history_;
+  std::unique_ptr<History> history_;                // where it stores()
   Barrier barrier_;
   std::shared_ptr<std::vector<Value>> values_;
   Frontier frontier_;
@@ -200,7 +210,7 @@ class Run {
   std::shared_ptr<Completions> completions_;
   std::vector<Active> active_;
   std::unique_ptr<Span> span_;
-  TaskOutcome parent_command_;
+  std::unique_ptr<ParentCommand> parent_command_;
   std::vector<Interrupt> interrupts_;
   friend class ThreadOps;
 };

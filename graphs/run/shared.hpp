@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -19,7 +18,7 @@
 
 namespace corvid {
 
-struct RunShared {
+struct RunShared : std::enable_shared_from_this<RunShared> {
   RunShared(Runtime& on, RunConfig with) : runtime(on), config(std::move(with)) {}
 
   Runtime& runtime;
@@ -36,7 +35,7 @@ struct RunShared {
   std::optional<Channel<bool>> sending;                         // full while a run sends: the others wait, as their reader does
   std::array<bool, 7> wanted{};
   std::mutex emitted_mutex;
-  std::deque<StreamEvent> emitted;
+  std::vector<StreamEvent> emitted;
 
   std::atomic<int> abandoned{0};                    // plain functions that timed out and still run
 

@@ -104,14 +104,11 @@ class Targets {
 
 }  // namespace
 
-Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, Edges leading) {
+Status make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult&& result, TaskOutcome& outcome, Edges leading) {
   if (result.error) return fail(std::move(*result.error));
-  TaskOutcome outcome;
   if (result.to_parent) {
-    outcome.to_parent = true;
-    outcome.parent_values = std::move(result.parent_values);
-    outcome.parent_route = std::move(result.go_to_targets);
-    return outcome;
+    outcome.to_parent = std::make_unique<ParentCommand>(ParentCommand{std::move(result.parent_values), std::move(result.go_to_targets)});
+    return {};
   }
   const Schema& schema = *graph.schema;
   // A channel without a reducer takes the last of one task's writes; two tasks' are the error.
@@ -133,7 +130,7 @@ Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t
   if (result.writes.size() == 1) outcome.writes = std::move(result.writes);
   const auto& edges = graph.outgoing[from];
   outcome.edges = leading != Edges::none;
-  if (edges.conditional.empty() && result.go_to_targets.targets.empty()) return outcome;
+  if (edges.conditional.empty() && result.go_to_targets.targets.empty()) return {};
 
   Targets targets(graph, outcome);
   if (!result.go_to_targets.targets.empty()) {
@@ -142,7 +139,7 @@ Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t
     for (auto& target : result.go_to_targets.targets) CORVID_TRY_STATUS(targets.add(target, allowed, who));
     if (leading == Edges::unless_commanded) outcome.edges = false;
   }
-  if (!outcome.edges) return outcome;
+  if (!outcome.edges) return {};
   if (!edges.conditional.empty()) {
     std::vector<Value> fresh;
     std::span<const Value> seen = snapshot;
@@ -157,10 +154,10 @@ Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t
       for (auto& target : route.targets) CORVID_TRY_STATUS(targets.add(target, &conditional.target_names, who));
     }
   }
-  return outcome;
+  return {};
 }
 
-Barrier::Barrier(const CompiledGraph::Impl& graph) : graph_(graph), waiting_(graph.schema->size()), triggered_(graph.nodes.size(), 0) {}
+Barrier::Barrier(const CompiledGraph::Impl& graph) : graph_(graph) {}
 
 Status Barrier::write_channel(std::uint32_t index, std::vector<Value>& values, Json* record) {
   const auto& channel = graph_.schema->at(index);
@@ -197,6 +194,28 @@ Status Barrier::write_channel(std::uint32_t index, std::vector<Value>& values, J
 
 Status Barrier::apply(std::span<Finished> finished, std::vector<Value>& values, Frontier& frontier, std::vector<std::uint32_t>& written, std::vector<Json>* record) {
   written.clear();
+  CORVID_TRY_STATUS(write_all(finished, values, written, record));
+  for (const auto channel : graph_.ephemeral) {
+    if (values[channel] && !std::binary_search(written.begin(), written.end(), channel)) {
+      values[channel] = Value();
+      written.insert(std::lower_bound(written.begin(), written.end(), channel), channel);
+    }
+  }
+  follow(finished, frontier);
+  return {};
+}
+
+Status Barrier::write_all(std::span<Finished> finished, std::vector<Value>& values, std::vector<std::uint32_t>& written, std::vector<Json>* record) {
+  if (finished.size() == 1 && finished.front().outcome->writes.size() == 1) {
+    auto& write = finished.front().outcome->writes.front();
+    if (write.overwrite || !graph_.schema->at(write.channel).reducer.reduce) {
+      if (record) (*record)[write.channel] = nullptr;
+      values[write.channel] = std::move(write.value);
+      written.push_back(write.channel);
+      return {};
+    }
+  }
+  if (waiting_.empty()) waiting_.resize(graph_.schema->size());
   for (auto& task : finished) {
     for (auto& write : task.outcome->writes) {
       Waiting& waiting = waiting_[write.channel];
@@ -214,16 +233,22 @@ Status Barrier::apply(std::span<Finished> finished, std::vector<Value>& values, 
   }
   if (written.size() > 1) std::sort(written.begin(), written.end());
   for (const auto channel : written) CORVID_TRY_STATUS(write_channel(channel, values, record ? &(*record)[channel] : nullptr));
-  for (const auto channel : graph_.ephemeral) {
-    if (values[channel] && !std::binary_search(written.begin(), written.end(), channel)) {
-      values[channel] = Value();
-      written.insert(std::lower_bound(written.begin(), written.end(), channel), channel);
-    }
-  }
+  return {};
+}
 
-  // What comes next.
+// What comes next.
+void Barrier::follow(std::span<Finished> finished, Frontier& frontier) {
   frontier.nodes.clear();
   frontier.sends.clear();
+  const auto by_rank = [&](std::uint32_t a, std::uint32_t b) { return graph_.rank[a] < graph_.rank[b]; };
+  if (finished.size() == 1 && graph_.joins.empty() && frontier.deferred.empty() && !graph_.any_defer && finished.front().outcome->go_to.empty()) {
+    auto& outcome = *finished.front().outcome;
+    if (outcome.edges) frontier.nodes = graph_.outgoing[finished.front().node].to;   // each once
+    if (frontier.nodes.size() > 1) std::sort(frontier.nodes.begin(), frontier.nodes.end(), by_rank);
+    frontier.sends.swap(outcome.sends);
+    return;
+  }
+  if (triggered_.empty()) triggered_.resize(graph_.nodes.size(), 0);
   const auto trigger = [&](std::uint32_t node) {
     if (triggered_[node]) return;
     triggered_[node] = 1;
@@ -251,13 +276,11 @@ Status Barrier::apply(std::span<Finished> finished, std::vector<Value>& values, 
   }
   for (const auto node : frontier.nodes) triggered_[node] = 0;
   for (const auto node : frontier.deferred) triggered_[node] = 0;
-  const auto by_rank = [&](std::uint32_t a, std::uint32_t b) { return graph_.rank[a] < graph_.rank[b]; };
   if (frontier.nodes.size() > 1) std::sort(frontier.nodes.begin(), frontier.nodes.end(), by_rank);
   if (frontier.empty() && !frontier.deferred.empty()) {
     std::sort(frontier.deferred.begin(), frontier.deferred.end(), by_rank);
     frontier.nodes.swap(frontier.deferred);
   }
-  return {};
 }
 
 }  // namespace corvid

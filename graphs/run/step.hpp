@@ -34,9 +34,10 @@ enum class Edges : std::uint8_t {
   unless_commanded,   ///< an error handler's result: its targets stand in for them
   none,               ///< a Command that was given to the thread is no node's result
 };
-/// Checks a node's result, evaluates the conditional edges of `from` with its writes applied, and resolves where it goes.
+/// Checks a node's result, evaluates the conditional edges of `from` with its writes applied, and resolves where it goes: all in `outcome`, a new one.
 /// Errors: bad_input, invalid_argument (unknown or undeclared target), what a route failed with.
-Result<TaskOutcome> make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult result, Edges edges = Edges::lead);
+Status make_outcome(const CompiledGraph::Impl& graph, std::uint32_t from, std::span<const Value> snapshot, NodeResult&& result, TaskOutcome& outcome,
+                    Edges edges = Edges::lead);
 
 /// One task's part in the barrier.
 struct Finished {
@@ -55,6 +56,8 @@ class Barrier {
   Status apply(std::span<Finished> finished, std::vector<Value>& values, Frontier& frontier, std::vector<std::uint32_t>& written, std::vector<Json>* record);
 
  private:
+  Status write_all(std::span<Finished> finished, std::vector<Value>& values, std::vector<std::uint32_t>& written, std::vector<Json>* record);
+  void follow(std::span<Finished> finished, Frontier& frontier);
   Status write_channel(std::uint32_t channel, std::vector<Value>& values, Json* record);
 
   const CompiledGraph::Impl& graph_;
@@ -63,8 +66,8 @@ class Barrier {
     std::vector<std::uint32_t> from;                // nodes, for messages
     std::optional<Value> overwrite;
   };
-  std::vector<Waiting> waiting_;                    // by channel
-  std::vector<char> triggered_;                     // by node
+  std::vector<Waiting> waiting_;                    // by channel, once two writes may meet
+  std::vector<char> triggered_;                     // by node, once two may lead to one
 };
 
 }  // namespace corvid

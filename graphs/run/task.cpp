@@ -13,12 +13,13 @@ constexpr std::size_t kMostEmitted = 65'536;
 
 }  // namespace
 
-TaskRun::TaskRun(std::shared_ptr<RunShared> shared, const CompiledGraph::Impl& graph, const std::string& ns, std::int64_t step, std::uint32_t node,
+TaskRun::TaskRun(RunShared& shared, const CompiledGraph::Impl& graph, const std::string& ns, std::int64_t step, std::uint32_t node,
                  const std::string& checkpoint_id, std::shared_ptr<const Questions> questions)
-    : shared_(std::move(shared)), graph_(graph), ns_(&ns), step_(step), node_(node), checkpoint_id_(&checkpoint_id), questions_(std::move(questions)) {}
+    : shared_(&shared), graph_(graph), ns_(&ns), step_(step), node_(node), checkpoint_id_(&checkpoint_id), questions_(std::move(questions)) {}
 
 void TaskRun::own() {
   if (ns_ == &own_ns_) return;
+  own_shared_ = shared_->shared_from_this();
   own_ns_ = *ns_;
   own_checkpoint_id_ = *checkpoint_id_;
   ns_ = &own_ns_;

@@ -22,15 +22,19 @@ struct SendTask {
   std::optional<std::chrono::milliseconds> timeout;
 };
 
+// A Command for the parent graph: names that this graph may not know.
+struct ParentCommand {
+  Json values;
+  Route route;
+};
+
 // What a finished task leaves for the barrier. Its static edges are the graph's business.
 struct TaskOutcome {
   std::vector<ChannelWrite> writes;
   std::vector<std::uint32_t> go_to;                 // nodes, from commands and conditional edges
   std::vector<SendTask> sends;
   bool edges = true;                                // false: an error handler's command went elsewhere
-  bool to_parent = false;
-  Json parent_values;
-  Route parent_route;
+  std::unique_ptr<ParentCommand> to_parent;         // null but for a command that ends this graph's run
 };
 
 enum class TaskState : std::uint8_t { planned, running, done, interrupted, failed, stopped };
@@ -45,7 +49,8 @@ struct Questions {
 
 class TaskRun final : public NodeContext, public std::enable_shared_from_this<TaskRun> {
  public:
-  TaskRun(std::shared_ptr<RunShared> shared, const CompiledGraph::Impl& graph, const std::string& ns, std::int64_t step, std::uint32_t node,
+  /// Borrows all of it, until own().
+  TaskRun(RunShared& shared, const CompiledGraph::Impl& graph, const std::string& ns, std::int64_t step, std::uint32_t node,
           const std::string& checkpoint_id, std::shared_ptr<const Questions> questions);
 
   /// Copies what it borrows of the run: a function that is given up outlives it.
@@ -115,7 +120,8 @@ class TaskRun final : public NodeContext, public std::enable_shared_from_this<Ta
   void push(StreamMode mode, Json data);
   Result<AnsweredInterrupt> question(Json value, const InterruptOptions& options);
 
-  std::shared_ptr<RunShared> shared_;
+  RunShared* shared_;
+  std::shared_ptr<RunShared> own_shared_;
   const CompiledGraph::Impl& graph_;
   const std::string* ns_;
   std::int64_t step_;

@@ -222,7 +222,7 @@ void Run::attempt_failed(Active& active, Error error) {
       shared_->runtime.log(LogLevel::info, "graphs", "attempt " + std::to_string(active.attempt) + " of node \"" + task.node() + "\" failed: " + error.describe());
       const auto pause = pause_before(*options.retry, task.task_id(), active.attempt);
       // A fresh task: a plain function that was given up may still hold the old one.
-      auto again = std::make_shared<TaskRun>(shared_, g_, ns_, task.step(), task.node_index(), history_.checkpoint_id(), task.questions());
+      auto again = std::make_shared<TaskRun>(*shared_, g_, ns_, task.step(), task.node_index(), checkpoint_id(), task.questions());
       again->send = task.send;
       again->send_index = task.send_index;
       again->own();
@@ -266,10 +266,11 @@ void Run::complete(Active& active, Completion completion) {
     }
     NodeResult result;
     if (child.to_parent) {
-      auto writes = writes_by_name(*g_.schema, child.parent_values.is_null() ? Json::object() : std::move(child.parent_values), nullptr);
+      auto& values = child.to_parent->values;
+      auto writes = writes_by_name(*g_.schema, values.is_null() ? Json::object() : std::move(values), nullptr);
       if (!writes) return attempt_failed(active, std::move(writes).error());
       result.writes = std::move(*writes);
-      result.go_to_targets = std::move(child.parent_route);
+      result.go_to_targets = std::move(child.to_parent->route);
     } else {
       const auto& child_schema = *child.result.schema;
       for (std::uint32_t c = 0; c < child_schema.size(); ++c) {
@@ -297,23 +298,25 @@ void Run::complete(Active& active, Completion completion) {
   }
   // A result that comes although the task was told to stop counts for nothing: what the caller was told is what happened.
   if (active.stop_reason) return attempt_failed(active, std::move(*active.stop_reason));
-  auto outcome = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result), active.handling ? Edges::unless_commanded : Edges::lead);
-  if (!outcome) return attempt_failed(active, std::move(outcome).error());
-  task.outcome = std::move(*outcome);
+  TaskOutcome outcome;
+  auto made = make_outcome(g_, task.node_index(), *values_, std::move(*completion.result), outcome, active.handling ? Edges::unless_commanded : Edges::lead);
+  if (!made) return attempt_failed(active, std::move(made).error());
+  task.outcome = std::move(outcome);
   task.status = TaskState::done;
   finish_task(active);
 }
 
 // Before anything of the superstep starts: tasks whose earlier start is unknown, results in the cache, starts to be made durable.
 Task<void> Run::prepare_tasks() {
-  Commit starting = history_.commit();
+  Commit starting = new_commit();
   for (auto& task : tasks_) {
     if (task->status == TaskState::done) continue;
     const auto& options = task->def().options;
     if (options.cache) {
       CORVID_CO_TRY(auto hit, co_await cached(*task));
       if (hit) {
-        CORVID_CO_TRY(task->outcome, history_.read_outcome(*hit));
+        std::vector<std::string> notes;
+        CORVID_CO_TRY(task->outcome, decode_outcome(g_, *hit, notes));
         task->status = TaskState::done;
         task->from_cache = true;
         task_finished_event(*task);
@@ -323,13 +326,13 @@ Task<void> Run::prepare_tasks() {
     if (options.effect != SideEffect::at_most_once || !stores()) continue;
     if (task->starts > 0) {
       const std::string id = task->interrupt_id("unknown " + std::to_string(task->starts));
-      const auto answer = history_.questions().answers.find(id);
-      if (answer == history_.questions().answers.end()) {
+      const auto answer = history_->questions().answers.find(id);
+      if (answer == history_->questions().answers.end()) {
         InterruptRecord record;
         record.id = id;
         record.thread_id = shared_->config.thread_id;
         record.ns = ns_;
-        record.checkpoint_id = history_.checkpoint_id();
+        record.checkpoint_id = checkpoint_id();
         record.task_id = task->task_id();
         record.node = task->node();
         record.asked_ms = unix_ms();
@@ -355,18 +358,18 @@ Task<void> Run::prepare_tasks() {
         if (action == "result" && said.contains("update")) {
           CORVID_CO_TRY(result.writes, writes_by_name(*g_.schema, said["update"], nullptr));
         }
-        CORVID_CO_TRY(task->outcome, make_outcome(g_, task->node_index(), *values_, std::move(result)));
+        CORVID_CO_TRY_STATUS(make_outcome(g_, task->node_index(), *values_, std::move(result), task->outcome));
         task->status = TaskState::done;
         continue;
       }
       if (action != "retry") co_return fail(Error::bad_input("the answer about \"" + task->node() + "\" must say retry, skip or result").at_key(id));
     }
     ++task->starts;
-    starting.writes.push_back(history_.started_write(*task));
+    starting.writes.push_back(history_->started_write(*task));
   }
   if (!starting.writes.empty()) {
     if (line_) CORVID_CO_TRY_STATUS(co_await line_->drain());
-    history_.has_tasks();
+    history_->has_tasks();
     CORVID_CO_TRY_STATUS(co_await store_now(std::move(starting)));
   }
   co_return Status{};
@@ -417,7 +420,7 @@ Task<void> Run::keep_in_cache(TaskRun& task) {
 
 // Results that came in while others still run, in one commit.
 Task<void> Run::store_finished(bool last) {
-  Commit commit = history_.commit();
+  Commit commit = new_commit();
   std::vector<TaskRun*> storing;
   for (auto& task : tasks_) {
     if (task->status != TaskState::done) continue;
@@ -426,12 +429,12 @@ Task<void> Run::store_finished(bool last) {
       task->cache_key.clear();
     }
     if (last || task->stored || !stores() || shared_->config.durability == Durability::exit) continue;
-    CORVID_CO_TRY(auto write, history_.result_write(*task));
+    CORVID_CO_TRY(auto write, history_->result_write(*task));
     commit.writes.push_back(std::move(write));
     storing.push_back(task.get());
   }
   if (commit.writes.empty()) co_return Status{};
-  history_.has_tasks();
+  history_->has_tasks();
   CORVID_CO_TRY_STATUS(co_await store(std::move(commit), false));
   for (auto* task : storing) task->stored = true;
   co_return Status{};

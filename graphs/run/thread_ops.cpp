@@ -211,7 +211,7 @@ Task<std::string> CompiledGraph::update_state(Runtime& runtime, RunConfig config
     if (end) {
       outcome.writes = std::move(writes);
     } else {
-      CORVID_TRY(outcome, make_outcome(g, node, opened.values, NodeResult(std::move(writes))));
+      CORVID_TRY_STATUS(make_outcome(g, node, opened.values, NodeResult(std::move(writes)), outcome));
     }
     std::vector<Finished> finished{{node, &outcome}};
     std::vector<std::uint32_t> written;

@@ -77,6 +77,13 @@ void Statement::bind(int index, std::span<const std::byte> blob) {
   if (blob.empty()) return bound(statement_, sqlite3_bind_zeroblob(statement_, index, 0));
   bound(statement_, sqlite3_bind_blob64(statement_, index, blob.data(), blob.size(), SQLITE_TRANSIENT));
 }
+void Statement::bind_borrowed(int index, std::string_view text) {
+  bound(statement_, sqlite3_bind_text64(statement_, index, text.data() ? text.data() : "", text.size(), SQLITE_STATIC, SQLITE_UTF8));
+}
+void Statement::bind_borrowed(int index, std::span<const std::byte> blob) {
+  if (blob.empty()) return bound(statement_, sqlite3_bind_zeroblob(statement_, index, 0));
+  bound(statement_, sqlite3_bind_blob64(statement_, index, blob.data(), blob.size(), SQLITE_STATIC));
+}
 void Statement::bind_null(int index) { bound(statement_, sqlite3_bind_null(statement_, index)); }
 
 Result<bool> Statement::step() {

@@ -21,7 +21,7 @@ struct sqlite3_stmt;
 
 namespace corvid {
 
-/// One prepared statement. Text and blobs are bound by copy; columns are borrowed until the next step().
+/// One prepared statement. Text and blobs are bound by copy, but for bind_borrowed(); columns are borrowed until the next step().
 class Statement {
  public:
   Statement(Statement&&) noexcept;
@@ -32,6 +32,9 @@ class Statement {
   void bind(int index, double value);
   void bind(int index, std::string_view text);
   void bind(int index, std::span<const std::byte> blob);
+  /// Without a copy: what it views must stay until reset(), or run(), which ends with it.
+  void bind_borrowed(int index, std::string_view text);
+  void bind_borrowed(int index, std::span<const std::byte> blob);
   void bind_null(int index);
   /// True: a row is there. False: done. Errors: io (disk full, locked), bad_input (damaged database), conflict (constraint).
   Result<bool> step();
