@@ -14,7 +14,7 @@ constexpr std::int64_t kMaxLayers = 1024, kMaxWidth = 1 << 17, kMaxHeads = 4096,
 bool known(std::string_view a) { return a == "llama" || a == "qwen2" || a == "qwen3" || a == "gemma3"; }
 
 Error bad_architecture(std::string_view name) {
-  return Error::unsupported("models of the architecture \"" + std::string(name) + "\" are not supported; llama, qwen2, qwen3 and gemma3 are");
+  return Error::unsupported("models of the architecture \"" + std::string(name.substr(0, 80)) + "\" are not supported; llama, qwen2, qwen3 and gemma3 are");
 }
 
 void architecture_defaults(LlmConfig& c) {

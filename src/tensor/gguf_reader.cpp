@@ -17,6 +17,7 @@ constexpr std::uint64_t kMinimumEntryBytes = 8 + 1 + 4 + 1;        // key length
 constexpr std::uint64_t kMinimumTensorBytes = 8 + 1 + 4 + 4 + 8;   // name length, a byte of name, rank, type, offset
 constexpr std::uint64_t kMaximumAlignment = std::uint64_t{1} << 20;
 constexpr std::uint64_t kMaximumNameBytes = 63;                    // the format allows 64 with the terminating zero
+constexpr std::uint64_t kMaximumKeyBytes = 65'535;                  // the format's own
 constexpr std::uint32_t kMaximumRank = 4;
 constexpr std::uint64_t kDefaultAlignment = 32;
 
@@ -233,6 +234,7 @@ Status GgufReader::read_metadata(GgufCursor& cursor, std::uint64_t count, Metada
     Metadata::Entry entry;
     CORVID_TRY(entry.key, cursor.string("a key"));
     if (entry.key.empty()) return fail(cursor.bad("a key is empty", key_at.back()));
+    if (entry.key.size() > kMaximumKeyBytes) return fail(cursor.bad("key " + in_quotes(entry.key) + " has " + std::to_string(entry.key.size()) + " bytes; 65535 are allowed", key_at.back()));
     CORVID_TRY_STATUS(read_value(cursor, entry));
     metadata.entries_.push_back(entry);
   }

@@ -104,7 +104,7 @@ class GgufTokenizer final : public TokenizerBase {
     if (*model == "gpt2") CORVID_TRY_STATUS(read_bpe(metadata));
     else if (*model == "llama") CORVID_TRY_STATUS(read_spm(metadata));
     else if (*model == "bert") CORVID_TRY_STATUS(read_wordpiece(metadata));
-    else return fail(Error::unsupported("tokenizers of the kind \"" + std::string(*model) + "\" are not supported; gpt2, llama and bert are").at_key("tokenizer.ggml.model"));
+    else return fail(Error::unsupported("tokenizers of the kind \"" + std::string(model->substr(0, 80)) + "\" are not supported; gpt2, llama and bert are").at_key("tokenizer.ggml.model"));
     mark_known_controls();
     std::vector<SpecialToken> specials;
     for (TokenId id = 0; id < vocabulary_.size(); ++id) {
@@ -205,7 +205,7 @@ class GgufTokenizer final : public TokenizerBase {
     CORVID_TRY(const auto name, metadata.string("tokenizer.ggml.pre"));
     if (!name) return fail(Error::unsupported("the file does not name its pre-tokenizer; convert the model again with a current converter").at_key("tokenizer.ggml.pre"));
     const auto pre = pre_tokenizer_from_gguf(*name);
-    if (!pre) return fail(Error::unsupported("the pre-tokenizer \"" + std::string(*name) + "\" is not supported; gpt-2, smollm, llama-bpe and qwen2 are").at_key("tokenizer.ggml.pre"));
+    if (!pre) return fail(Error::unsupported("the pre-tokenizer \"" + std::string(name->substr(0, 80)) + "\" is not supported; gpt-2, smollm, llama-bpe and qwen2 are").at_key("tokenizer.ggml.pre"));
     CORVID_TRY(const auto merges, metadata.strings("tokenizer.ggml.merges"));
     if (!merges) return fail(Error::bad_input("byte pair encoding needs its merges").at_key("tokenizer.ggml.merges"));
     const bool llama3 = *pre == PreTokenizer::llama3;

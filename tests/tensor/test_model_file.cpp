@@ -170,6 +170,7 @@ TEST_CASE("malformed GGUF files are typed errors with the byte offset") {
       {"too many tensors", header(UINT64_MAX / 2, 0).bytes(), 8},
       {"key length", header(0, 1).put<std::uint64_t>(UINT64_MAX).raw(std::string(32, '\0')).bytes(), 24},
       {"empty key", with_key("", ByteWriter().put<std::uint32_t>(4).put<std::uint32_t>(1)), 24},
+      {"a key longer than the format's", GgufWriter().u32(std::string(70'000, 'k'), 1).bytes(), 24},
       {"duplicate key", GgufWriter().u32("k", 1).u32("k", 2).bytes(), 24 + 17},
       {"unknown value type", with_key("k", ByteWriter().put<std::uint32_t>(13)), 33},
       {"string length", with_key("k", ByteWriter().put<std::uint32_t>(8).put<std::uint64_t>(1u << 30)), 37},
