@@ -4,7 +4,7 @@ include(GNUInstallDirs)
 #
 # A static library corvid_NAME, known as corvid::NAME, of every .cpp below the folder, and with CUDA every .cu and the .cpp in folders
 # named cuda; files named postgres_*.cpp only with libpq. A file whose name ends in an instruction set
-# (_avx2.cpp, _avx512.cpp, _avx512vnni.cpp, _avx512bf16.cpp, _neon.cpp, _dotprod.cpp) is compiled with that set's flags, and only on
+# (_avx2.cpp, _avxvnni.cpp, _avx512.cpp, _avx512vnni.cpp, _avx512bf16.cpp, _neon.cpp, _dotprod.cpp, _i8mm.cpp) is compiled with that set's flags, and only on
 # its architecture; such files must not define or instantiate anything that other files could pick up.
 function(corvid_module NAME)
   cmake_parse_arguments(ARG "" "DIR" "DEPS;PRIVATE" ${ARGN})
@@ -29,6 +29,9 @@ function(corvid_module NAME)
     if(source MATCHES "_avx2\\.cpp$")
       set(flags "-mavx2;-mfma;-mf16c;-mbmi2")
       set(wanted ${x86})
+    elseif(source MATCHES "_avxvnni\\.cpp$")
+      set(flags "-mavxvnni;-mavx2;-mfma;-mf16c;-mbmi2")
+      set(wanted ${x86})
     elseif(source MATCHES "_avx512\\.cpp$")
       set(flags "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512cd;-mavx2;-mfma;-mf16c;-mbmi2;-mprefer-vector-width=512")
       set(wanted ${x86})
@@ -44,6 +47,11 @@ function(corvid_module NAME)
       endif()
     elseif(source MATCHES "_dotprod\\.cpp$")
       set(flags "-march=armv8.2-a+dotprod+fp16")
+      if(x86)
+        set(wanted OFF)
+      endif()
+    elseif(source MATCHES "_i8mm\\.cpp$")
+      set(flags "-march=armv8.2-a+dotprod+fp16+i8mm")
       if(x86)
         set(wanted OFF)
       endif()

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Cross-compiles base, runtime, tensor and compute with their op tests for 64-bit ARM and runs the tests under qemu-user,
-# at every level the emulated processor has (scalar, neon, dotprod). Needs g++-aarch64-linux-gnu and qemu-user-static.
+# at every level the emulated processor has (scalar, neon, dotprod, i8mm). Needs g++-aarch64-linux-gnu and qemu-user-static.
 # Usage: scripts/test_neon.sh [build folder]
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -28,7 +28,13 @@ endif()
 file(GLOB_RECURSE sources CONFIGURE_DEPENDS $source/src/base/*.cpp $source/src/runtime/*.cpp $source/src/tensor/*.cpp
      $source/src/compute/*.cpp $source/tests/compute/*.cpp $source/tests/support/*.cpp)
 list(FILTER sources EXCLUDE REGEX "_avx[a-z0-9]*\\\\.cpp\$")
-set_source_files_properties($source/src/compute/cpu/kernels_dotprod.cpp PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod+fp16")
+foreach(source IN LISTS sources)
+  if(source MATCHES "_dotprod\\\\.cpp\$")
+    set_source_files_properties(\${source} PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod+fp16")
+  elseif(source MATCHES "_i8mm\\\\.cpp\$")
+    set_source_files_properties(\${source} PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod+fp16+i8mm")
+  endif()
+endforeach()
 add_executable(test_compute \${sources})
 target_include_directories(test_compute PRIVATE $source/include $source/src/base $source/src/runtime $source/src/tensor
                            $source/src/compute $source/tests $source)

@@ -6,13 +6,15 @@ namespace corvid::cpu {
 const DenseKernels& dense_kernels() noexcept {
   switch (simd_level()) {
 #if defined(__x86_64__)
-    case SimdLevel::avx2: return kDenseAvx2;
+    case SimdLevel::avx2:
+    case SimdLevel::avxvnni: return kDenseAvx2;
     case SimdLevel::avx512:
     case SimdLevel::avx512vnni: return kDenseAvx512;
     case SimdLevel::avx512bf16: return kDenseAvx512Bf16;
 #elif defined(__aarch64__)
     case SimdLevel::neon:
-    case SimdLevel::dotprod: return kDenseNeon;
+    case SimdLevel::dotprod:
+    case SimdLevel::i8mm: return kDenseNeon;
 #endif
     default: return kDenseScalar;
   }

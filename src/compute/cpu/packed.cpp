@@ -266,12 +266,14 @@ const PackedKernels& packed_kernels() noexcept {
   switch (simd_level()) {
 #if defined(__x86_64__)
     case SimdLevel::avx2: return kPackedAvx2;
+    case SimdLevel::avxvnni: return kPackedAvxVnni;
     case SimdLevel::avx512: return kPackedAvx512;
     case SimdLevel::avx512vnni:
     case SimdLevel::avx512bf16: return kPackedAvx512Vnni;
 #elif defined(__aarch64__)
     case SimdLevel::neon: return kPackedNeon;
     case SimdLevel::dotprod: return kPackedDotprod;
+    case SimdLevel::i8mm: return kPackedI8mm;
 #endif
     default: return kPackedScalar;
   }

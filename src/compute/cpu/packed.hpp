@@ -90,9 +90,11 @@ const PackedKernels& packed_kernels() noexcept;
 
 extern const PackedKernels kPackedScalar;
 extern const PackedKernels kPackedAvx2;
+extern const PackedKernels kPackedAvxVnni;
 extern const PackedKernels kPackedAvx512;
 extern const PackedKernels kPackedAvx512Vnni;
 extern const PackedKernels kPackedNeon;
 extern const PackedKernels kPackedDotprod;
+extern const PackedKernels kPackedI8mm;
 
 }  // namespace corvid::cpu

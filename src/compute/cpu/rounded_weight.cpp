@@ -30,9 +30,11 @@ bool rounding_pays(const OpContext& ctx, DType dtype, std::int64_t cols) noexcep
   if (ctx.precision != Precision::fast || ctx.path == OpPath::reference || cols % static_cast<std::int64_t>(kBlockColumns) != 0) return false;
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16) return false;
   switch (simd_level()) {
+    case SimdLevel::avxvnni:
     case SimdLevel::avx512vnni:
     case SimdLevel::avx512bf16:
-    case SimdLevel::dotprod: return true;  // four products to a lane and instruction
+    case SimdLevel::dotprod:
+    case SimdLevel::i8mm: return true;  // four products to a lane and instruction
     default: return false;  // bytes are multiplied in several steps: MiniLM gained a tenth under AVX2, not worth its rounding, and would lose under AVX-512
   }
 }

@@ -15,13 +15,15 @@ namespace corvid::cpu {
 const ScanTable& scan_kernels() noexcept {
   switch (simd_level()) {
 #if defined(__x86_64__)
-    case SimdLevel::avx2: return kAvx2Scan;
+    case SimdLevel::avx2:
+    case SimdLevel::avxvnni: return kAvx2Scan;
     case SimdLevel::avx512: return kAvx512Scan;
     case SimdLevel::avx512vnni:
     case SimdLevel::avx512bf16: return kAvx512VnniScan;
 #elif defined(__aarch64__)
     case SimdLevel::neon:
-    case SimdLevel::dotprod: return kNeonScan;
+    case SimdLevel::dotprod:
+    case SimdLevel::i8mm: return kNeonScan;
 #endif
     default: return kScalarScan;
   }

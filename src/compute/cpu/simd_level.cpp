@@ -23,6 +23,13 @@ bool has_f16c() {
 }
 #endif
 
+#if defined(__x86_64__)
+bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 4)) != 0;
+}
+#endif
+
 bool has(SimdLevel level) {
   if (level == SimdLevel::scalar) return true;
 #if defined(__x86_64__)
@@ -33,34 +40,42 @@ bool has(SimdLevel level) {
   const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
   switch (level) {
     case SimdLevel::avx2: return avx2;
+    case SimdLevel::avxvnni: return avx2 && has_avx_vnni();
     case SimdLevel::avx512: return avx512;
     case SimdLevel::avx512vnni: return vnni;
     case SimdLevel::avx512bf16: return vnni && __builtin_cpu_supports("avx512bf16");
     default: return false;
   }
 #elif defined(__aarch64__)
-  constexpr unsigned long kAsimdHp = 1ul << 10, kAsimdDp = 1ul << 20;  // HWCAP bits of the Linux arm64 ABI
+  constexpr unsigned long kAsimdHp = 1ul << 10, kAsimdDp = 1ul << 20, kI8mm = 1ul << 13;  // HWCAP and HWCAP2 bits of the Linux arm64 ABI
   const unsigned long caps = getauxval(AT_HWCAP);
-  if (level == SimdLevel::neon) return true;
-  return level == SimdLevel::dotprod && (caps & kAsimdHp) && (caps & kAsimdDp);
+  const bool dotprod = (caps & kAsimdHp) && (caps & kAsimdDp);
+  switch (level) {
+    case SimdLevel::neon: return true;
+    case SimdLevel::dotprod: return dotprod;
+    case SimdLevel::i8mm: return dotprod && (getauxval(AT_HWCAP2) & kI8mm);
+    default: return false;
+  }
 #else
   return false;
 #endif
 }
 
-constexpr SimdLevel kLevels[] = {SimdLevel::scalar, SimdLevel::avx2, SimdLevel::avx512, SimdLevel::avx512vnni,
-                                 SimdLevel::avx512bf16, SimdLevel::neon, SimdLevel::dotprod};
+constexpr SimdLevel kLevels[] = {SimdLevel::scalar,     SimdLevel::avx2, SimdLevel::avxvnni, SimdLevel::avx512, SimdLevel::avx512vnni,
+                                 SimdLevel::avx512bf16, SimdLevel::neon, SimdLevel::dotprod, SimdLevel::i8mm};
 
 const cpu::KernelTable& table_of(SimdLevel level) {
   switch (level) {
 #if defined(__x86_64__)
-    case SimdLevel::avx2: return cpu::kAvx2Kernels;
+    case SimdLevel::avx2:
+    case SimdLevel::avxvnni: return cpu::kAvx2Kernels;
     case SimdLevel::avx512: return cpu::kAvx512Kernels;
     case SimdLevel::avx512vnni: return cpu::kAvx512VnniKernels;
     case SimdLevel::avx512bf16: return cpu::kAvx512Bf16Kernels;
 #elif defined(__aarch64__)
     case SimdLevel::neon: return cpu::kNeonKernels;
-    case SimdLevel::dotprod: return cpu::kDotprodKernels;
+    case SimdLevel::dotprod:
+    case SimdLevel::i8mm: return cpu::kDotprodKernels;
 #endif
     default: return cpu::kScalarKernels;
   }
@@ -117,11 +132,13 @@ std::string_view to_string(SimdLevel level) noexcept {
   switch (level) {
     case SimdLevel::scalar: return "scalar";
     case SimdLevel::avx2: return "avx2";
+    case SimdLevel::avxvnni: return "avxvnni";
     case SimdLevel::avx512: return "avx512";
     case SimdLevel::avx512vnni: return "avx512vnni";
     case SimdLevel::avx512bf16: return "avx512bf16";
     case SimdLevel::neon: return "neon";
     case SimdLevel::dotprod: return "dotprod";
+    case SimdLevel::i8mm: return "i8mm";
   }
   return "scalar";
 }
