@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-#include <type_traits>
 #include <vector>
 
 #include "cpu/dense_kernels.hpp"
@@ -24,7 +23,8 @@ constexpr std::int64_t kPart = 256;
 constexpr std::int64_t kTileRows = 84;
 // From so many queries on, f16 is widened once a part: a conversion costs a product two of the instructions of which a row takes one.
 constexpr std::size_t kWidenFrom = 15;
-constexpr std::int64_t kAhead = 2;
+constexpr std::size_t kColumns = 2 * kPanel;  // of values that are widened at once
+constexpr std::int64_t kAhead = 2;            // pages
 
 // Rows [row, row + rows) of one sequence, for one key head.
 struct Task {
@@ -103,20 +103,24 @@ struct Problem {
       for (std::size_t b = 0; b < blocks; ++b) pack<T>(task, base + static_cast<std::int64_t>(b * kPanel), low, high, panels + b * kPanel * depth);
       return multiply(query, depth, n, panels, kPanel, kPanel * depth, blocks, depth, false, s, kScoreStride);
     }
-    const bool widen = sizeof(T) == 2 && n >= kWidenFrom;
     const auto row = static_cast<std::size_t>(kv.k.stride(2));
     const std::int64_t end = base + static_cast<std::int64_t>(blocks * kPanel);
-    float* panels = static_cast<float*>(packed);
     for (std::int64_t at = base; at < end;) {
       const std::int64_t count = std::min(left_of_page(at), end - at);
+      const auto some = static_cast<std::size_t>(count);
       const T* keys = key<T>(task, at);
-      if constexpr (sizeof(T) == 2) {
-        for (std::int64_t i = 0; widen && i < count; i += kPanel, panels += kPanel * depth) kernel.widen_half(keys + i, row, depth, kPanel, panels, kPanel);
-      }
-      if (!widen) multiply(query, depth, n, keys, row, kPanel, static_cast<std::size_t>(count) / kPanel, depth, false, s + (at - base), kScoreStride, ahead<T>(task, at, base, high, false));
+      float* const to = s + (at - base);
       at += count;
+      if constexpr (sizeof(T) == 2) {
+        if (n >= kWidenFrom) {
+          float* const panels = static_cast<float*>(packed);
+          kernel.widen_half(keys, row, depth, some, panels, some);
+          multiply(query, depth, n, panels, some, kPanel, some / kPanel, depth, false, to, kScoreStride);
+          continue;
+        }
+      }
+      multiply(query, depth, n, keys, row, kPanel, some / kPanel, depth, false, to, kScoreStride, ahead<T>(task, at - count, base, high, false));
     }
-    if (widen) multiply(query, depth, n, static_cast<const float*>(packed), kPanel, kPanel * depth, blocks, depth, false, s, kScoreStride);
   }
 
   // Keys [first, first + kPanel), zeros outside of [low, high), to a panel.
@@ -138,27 +142,34 @@ struct Problem {
   // out[i] = the values of [low, high) by the terms of query i, those of `low` first in s. `packed` has room for a part.
   template <class T>
   void weigh(const Task& task, std::int64_t low, std::int64_t high, const float* s, void* packed, float* out) const {
-    const std::size_t n = queries(task), panels = width() / kPanel;
+    const std::size_t n = queries(task), count = static_cast<std::size_t>(high - low);
     const auto stride = static_cast<std::size_t>(kv.v.stride(2));
-    // Values lie as a right operand wants them, page by page, but heads that are no multiple of a panel wide.
-    const bool widen = sizeof(T) == 2 && n >= kWidenFrom, in_place = !widen && d() % kPanel == 0;
-    using Copy = std::conditional_t<sizeof(T) == 2, float, T>;  // f16 is widened in any case
-    Copy* to = static_cast<Copy*>(packed);
-    for (std::int64_t at = low; at < high;) {
-      const std::int64_t count = std::min(left_of_page(at), high - at);
-      const auto some = static_cast<std::size_t>(count);
-      const T* values = value<T>(task, at);
-      if (in_place) {
-        multiply(s + (at - low), kScoreStride, n, values, stride, kPanel, panels, some, at > low, out, width(), ahead<T>(task, at, low, high, true));
-      } else if constexpr (sizeof(T) == 2) {
-        kernel.widen_half(values, stride, some, d(), to, width());
-      } else {
-        for (std::size_t i = 0; i < some; ++i) std::fill(std::copy_n(values + i * stride, d(), to + i * width()), to + (i + 1) * width(), T{});
+    const auto each_page = [&](auto&& body) {  // body(values, how many, first)
+      for (std::int64_t at = low; at < high;) {
+        const std::int64_t some = std::min(left_of_page(at), high - at);
+        body(value<T>(task, at), static_cast<std::size_t>(some), at);
+        at += some;
       }
-      to += some * width();
-      at += count;
+    };
+    if (d() % kPanel == 0 && (sizeof(T) == 4 || n < kWidenFrom)) {  // values lie as a right operand wants them
+      return each_page([&](const T* values, std::size_t some, std::int64_t at) {
+        multiply(s + (at - low), kScoreStride, n, values, stride, kPanel, d() / kPanel, some, at > low, out, width(), ahead<T>(task, at, low, high, true));
+      });
     }
-    if (!in_place) multiply(s, kScoreStride, n, static_cast<const Copy*>(packed), width(), kPanel, panels, static_cast<std::size_t>(high - low), false, out, width());
+    // A few columns at a time stay in the first cache.
+    for (std::size_t column = 0; column < width(); column += kColumns) {
+      const std::size_t columns = std::min(kColumns, width() - column), wanted = std::min(columns, d() - column);
+      float* to = static_cast<float*>(packed);
+      each_page([&](const T* values, std::size_t some, std::int64_t) {
+        if constexpr (sizeof(T) == 2) {
+          kernel.widen_half(values + column, stride, some, wanted, to, columns);
+        } else {
+          for (std::size_t i = 0; i < some; ++i) std::fill(std::copy_n(values + i * stride + column, wanted, to + i * columns), to + (i + 1) * columns, 0.0f);
+        }
+        to += some * columns;
+      });
+      multiply(s, kScoreStride, n, static_cast<const float*>(packed), columns, kPanel, columns / kPanel, count, false, out + column, width());
+    }
   }
 
   // One part of a task: partial[i] of each query, and its values' sum in out[i][width]. A query that sees nothing there gets sum 0.
