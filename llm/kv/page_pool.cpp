@@ -6,6 +6,19 @@
 
 namespace corvid::llm {
 
+namespace {
+
+// [blocks, rows, cols] of elements of `width` bytes to [blocks, cols, rows].
+void transpose(const std::byte* from, std::byte* to, std::size_t blocks, std::size_t rows, std::size_t cols, std::size_t width) {
+  for (std::size_t b = 0; b < blocks; ++b) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t c = 0; c < cols; ++c) std::memcpy(to + ((b * cols + c) * rows + r) * width, from + ((b * rows + r) * cols + c) * width, width);
+    }
+  }
+}
+
+}  // namespace
+
 std::size_t PageShape::bytes_per_side() const {
   return static_cast<std::size_t>(kv_heads * page_tokens * head_dim) * traits(dtype).block_bytes;
 }
@@ -78,18 +91,24 @@ Status PagePool::copy(PageId from, PageId to) {
 }
 
 Status PagePool::read(std::int64_t layer, bool value, PageId page, std::span<std::byte> to) const {
-  return download(ctx_, to.data(), side(layer, value, page), to.size());
+  if (!transposed(value)) return download(ctx_, to.data(), side(layer, value, page), to.size());
+  transpose(side(layer, value, page), to.data(), static_cast<std::size_t>(shape_.kv_heads), static_cast<std::size_t>(shape_.head_dim), static_cast<std::size_t>(shape_.page_tokens), traits(shape_.dtype).block_bytes);
+  return {};
 }
 
 Status PagePool::write(std::int64_t layer, bool value, PageId page, std::span<const std::byte> from) {
-  return upload(ctx_, side(layer, value, page), from.data(), from.size());
+  if (!transposed(value)) return upload(ctx_, side(layer, value, page), from.data(), from.size());
+  transpose(from.data(), side(layer, value, page), static_cast<std::size_t>(shape_.kv_heads), static_cast<std::size_t>(shape_.page_tokens), static_cast<std::size_t>(shape_.head_dim), traits(shape_.dtype).block_bytes);
+  return {};
 }
 
 ops::PagedKv PagePool::layer(std::int64_t index) const {
   const auto view = [&](bool value) {
-    return TensorView(side(index, value, 0), shape_.dtype, {max_pages_, shape_.kv_heads, shape_.page_tokens, shape_.head_dim}, ctx_.device);
+    const bool turned = transposed(value);
+    return TensorView(side(index, value, 0), shape_.dtype,
+                      {max_pages_, shape_.kv_heads, turned ? shape_.head_dim : shape_.page_tokens, turned ? shape_.page_tokens : shape_.head_dim}, ctx_.device);
   };
-  return {view(false), view(true)};
+  return {view(false), view(true), transposed(false)};
 }
 
 }  // namespace corvid::llm

@@ -41,7 +41,7 @@ class PagePool {
   std::int64_t free_pages() const;
 
   ops::PagedKv layer(std::int64_t index) const;
-  /// K or V of one layer's page to the host and from it; bytes_per_side() bytes.
+  /// K or V of one layer's page to the host and from it; bytes_per_side() bytes, [kv_heads, page_tokens, head_dim] wherever the pool is.
   Status read(std::int64_t layer, bool value, PageId page, std::span<std::byte> to) const;
   Status write(std::int64_t layer, bool value, PageId page, std::span<const std::byte> from);
   const PageShape& shape() const noexcept { return shape_; }
@@ -49,11 +49,12 @@ class PagePool {
  private:
   PagePool(const OpContext& ctx, const PageShape& shape, std::int64_t max_pages) : ctx_(ctx), shape_(shape), max_pages_(max_pages) {}
   std::byte* side(std::int64_t layer, bool value, PageId page) const;
+  bool transposed(bool value) const { return !value && ctx_.device.is_cpu(); }  // as the CPU's attention reads keys where they lie
   OpContext ctx_;
   Buffer on_device_;
   PageShape shape_;
   std::int64_t max_pages_ = 0;
-  std::byte* memory_ = nullptr;  // [layers][k, v][pages][kv_heads, page_tokens, head_dim]
+  std::byte* memory_ = nullptr;  // [layers][k, v][pages][kv_heads, page_tokens, head_dim]; keys on the CPU [kv_heads, head_dim, page_tokens]
   std::size_t mapped_bytes_ = 0;
   mutable std::mutex mutex_;
   std::vector<std::int32_t> references_;

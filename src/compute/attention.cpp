@@ -1,5 +1,7 @@
 #include "corvid/compute/ops/attention.hpp"
 
+#include <utility>
+
 #include "cpu/optimised.hpp"
 #include "device_stream.hpp"
 #include "op_checks.hpp"
@@ -25,7 +27,9 @@ void check_pages(const RaggedRows& rows, std::int64_t n, const PagedKv& kv) {
   require(detail::is_i32(rows.positions) && rows.positions.rank == 1 && rows.positions.dim(0) == n, "attention: positions must be i32 [rows]");
   require(detail::is_i32(rows.page_table) && rows.page_table.rank == 2 && rows.page_table.dim(0) == rows.row_offsets.dim(0) - 1,
           "attention: page_table must be i32 [sequences, max_pages]");
-  require(kv.k.rank == 4 && kv.v.rank == 4 && kv.k.shape == kv.v.shape && kv.k.dtype == kv.v.dtype && kv.k.dim(2) > 0,
+  auto keys = kv.k.shape;
+  if (kv.k_transposed) std::swap(keys[2], keys[3]);
+  require(kv.k.rank == 4 && kv.v.rank == 4 && keys == kv.v.shape && kv.k.dtype == kv.v.dtype && kv.v.dim(2) > 0,
           "attention: k and v pages must be [pages, kv_heads, page_tokens, head_dim] of one dtype");
   if (!rows.row_offsets.device.is_cpu()) return;
   const auto* offsets = rows.row_offsets.as<const std::int32_t>();
@@ -34,11 +38,12 @@ void check_pages(const RaggedRows& rows, std::int64_t n, const PagedKv& kv) {
     if (offsets[s] == offsets[s + 1]) continue;
     const std::int64_t first = positions[offsets[s]], last = positions[offsets[s + 1] - 1];
     require(first >= 0 && last - first == offsets[s + 1] - offsets[s] - 1, "attention: positions must be consecutive in a sequence");
-    require(last / kv.k.dim(2) < rows.page_table.dim(1), "attention: page_table is too short for a position");
+    require(last / kv.v.dim(2) < rows.page_table.dim(1), "attention: page_table is too short for a position");
   }
 }
 
-Status check_kv_dtype(const PagedKv& kv) {
+Status check_kv_kind(const OpContext& ctx, const PagedKv& kv) {
+  if (kv.k_transposed && !ctx.device.is_cpu()) return fail(Error::unsupported("transposed keys in pages of a device: give them as they are"));
   if (kv.k.dtype == DType::f32 || kv.k.dtype == DType::f16) return {};
   return fail(Error::unsupported("KV pages of " + std::string(traits(kv.k.dtype).name) + ": choose f32 or f16"));
 }
@@ -53,9 +58,9 @@ void check_page_ids(const RaggedRows& rows, const PagedKv& kv, bool from_start, 
     std::int64_t first = positions[offsets[s]];
     if (from_start) first = window > 0 ? (first >= window ? first - window + 1 : 0) : 0;
     const std::int64_t last = positions[offsets[s + 1] - 1];
-    for (std::int64_t p = first / kv.k.dim(2); p <= last / kv.k.dim(2); ++p) {
+    for (std::int64_t p = first / kv.v.dim(2); p <= last / kv.v.dim(2); ++p) {
       const std::int32_t page = rows.page_table.as<const std::int32_t>()[s * rows.page_table.stride(0) + p];
-      require(page >= 0 && page < kv.k.dim(0), "attention: page_table names a page that is not in the pool");
+      require(page >= 0 && page < kv.v.dim(0), "attention: page_table names a page that is not in the pool");
     }
   }
 }
@@ -65,8 +70,8 @@ void check_page_ids(const RaggedRows& rows, const PagedKv& kv, bool from_start, 
 Status kv_append(const OpContext& ctx, const RaggedRows& rows, ConstTensorView k, ConstTensorView v, PagedKv kv) {
   require(detail::is_f32(k, 3) && detail::is_f32(v, 3) && k.shape == v.shape, "kv_append: k and v must be f32 [rows, kv_heads, head_dim]");
   check_pages(rows, k.dim(0), kv);
-  require(k.dim(1) == kv.k.dim(1) && k.dim(2) == kv.k.dim(3), "kv_append: k and the pages differ in heads or head_dim");
-  CORVID_TRY_STATUS(check_kv_dtype(kv));
+  require(k.dim(1) == kv.v.dim(1) && k.dim(2) == kv.v.dim(3), "kv_append: k and the pages differ in heads or head_dim");
+  CORVID_TRY_STATUS(check_kv_kind(ctx, kv));
   check_page_ids(rows, kv, false, 0);
   if (k.elements() == 0) return {};
   if (!ctx.device.is_cpu()) {
@@ -82,9 +87,9 @@ Status paged_attention(const OpContext& ctx, const AttentionParams& params, cons
                        TensorView y) {
   require(detail::is_f32(q, 3) && detail::is_f32(y, 3) && q.shape == y.shape, "paged_attention: q and y must be f32 [rows, heads, head_dim]");
   check_pages(rows, q.dim(0), kv);
-  require(kv.k.dim(1) > 0 && q.dim(1) % kv.k.dim(1) == 0 && q.dim(2) == kv.k.dim(3), "paged_attention: heads must be a multiple of kv_heads, of one head_dim");
+  require(kv.v.dim(1) > 0 && q.dim(1) % kv.v.dim(1) == 0 && q.dim(2) == kv.v.dim(3), "paged_attention: heads must be a multiple of kv_heads, of one head_dim");
   require(params.window >= 0, "paged_attention: window must not be negative");
-  CORVID_TRY_STATUS(check_kv_dtype(kv));
+  CORVID_TRY_STATUS(check_kv_kind(ctx, kv));
   check_page_ids(rows, kv, true, params.window);
   if (q.elements() == 0) return {};
   if (!ctx.device.is_cpu()) {

@@ -19,6 +19,8 @@ struct Panels {
   std::size_t row;
   std::size_t panel;
   std::size_t count;
+  /// What lies the same way and is wanted soon, or null: product_half asks the memory for it line by line as it reads `data`.
+  const void* ahead = nullptr;
 };
 
 /// out[r][c] = sum over k of a[r][k] * b[k][c], plus out[r][c] when `add`; c in [0, 16 * b.count), rows lda and ldo floats apart.
@@ -52,6 +54,8 @@ struct DenseKernels {
   void (*rotate_halves)(float* x, const float* c, const float* s, std::size_t half);      ///< pairs (i, i + half)
   void (*rotate_interleaved)(float* x, const float* c, const float* s, std::size_t half); ///< pairs (2i, 2i + 1)
   void (*f32_to_half)(const float* x, std::size_t n, std::uint16_t* y);
+  /// Rows of n values, `stride` apart, to rows of `width` >= n, a multiple of 16: zeros behind the values.
+  void (*widen_half)(const std::uint16_t* x, std::size_t stride, std::size_t rows, std::size_t n, float* y, std::size_t width);
   void (*rms_norm)(const float* x, std::size_t n, const float* gain, float eps, float gain_offset, float* y);
   void (*layer_norm)(const float* x, std::size_t n, const float* gain, const float* bias, float eps, float* y);
   /// y = act(x) * up, or act(x) when up is null.

@@ -18,9 +18,11 @@ void set_kv_element(const TensorView& t, std::int64_t at, float value) {
   else static_cast<float*>(t.data)[at] = value;
 }
 // Element offset of (page, kv head, slot).
-std::int64_t kv_offset(const TensorView& t, std::int64_t page, std::int64_t head, std::int64_t slot) {
-  return page * t.stride(0) + head * t.stride(1) + slot * t.stride(2);
+std::int64_t kv_offset(const TensorView& t, std::int64_t page, std::int64_t head, std::int64_t slot, bool transposed = false) {
+  return page * t.stride(0) + head * t.stride(1) + slot * t.stride(transposed ? 3 : 2);
 }
+// From one element of a key to the next.
+std::int64_t key_step(const ops::PagedKv& kv) { return kv.k.stride(kv.k_transposed ? 2 : 3); }
 
 void softmax(std::vector<double>& s) {
   double top = -std::numeric_limits<double>::infinity(), sum = 0;
@@ -35,13 +37,13 @@ void kv_append(const ops::RaggedRows& rows, ConstTensorView k, ConstTensorView v
   const auto* offsets = rows.row_offsets.as<const std::int32_t>();
   const auto* positions = rows.positions.as<const std::int32_t>();
   const auto* pages = rows.page_table.as<const std::int32_t>();
-  const std::int64_t page_tokens = kv.k.dim(2);
+  const std::int64_t page_tokens = kv.v.dim(2);
   for (std::int64_t s = 0; s + 1 < rows.row_offsets.dim(0); ++s) {
     for (std::int64_t r = offsets[s]; r < offsets[s + 1]; ++r) {
       const std::int64_t page = pages[s * rows.page_table.stride(0) + positions[r] / page_tokens];
       for (std::int64_t h = 0; h < k.dim(1); ++h) {
         for (std::int64_t i = 0; i < k.dim(2); ++i) {
-          set_kv_element(kv.k, kv_offset(kv.k, page, h, positions[r] % page_tokens) + i, detail::row_at(k, r * k.dim(1) + h)[i]);
+          set_kv_element(kv.k, kv_offset(kv.k, page, h, positions[r] % page_tokens, kv.k_transposed) + i * key_step(kv), detail::row_at(k, r * k.dim(1) + h)[i]);
           set_kv_element(kv.v, kv_offset(kv.v, page, h, positions[r] % page_tokens) + i, detail::row_at(v, r * v.dim(1) + h)[i]);
         }
       }
@@ -53,7 +55,7 @@ void paged_attention(const ops::AttentionParams& params, const ops::RaggedRows& 
   const auto* offsets = rows.row_offsets.as<const std::int32_t>();
   const auto* positions = rows.positions.as<const std::int32_t>();
   const auto* pages = rows.page_table.as<const std::int32_t>();
-  const std::int64_t page_tokens = kv.k.dim(2), heads = q.dim(1), d = q.dim(2), group = heads / kv.k.dim(1);
+  const std::int64_t page_tokens = kv.v.dim(2), heads = q.dim(1), d = q.dim(2), group = heads / kv.v.dim(1);
   std::vector<double> s;
   for (std::int64_t sequence = 0; sequence + 1 < rows.row_offsets.dim(0); ++sequence) {
     const std::int32_t* table = pages + sequence * rows.page_table.stride(0);
@@ -65,9 +67,9 @@ void paged_attention(const ops::AttentionParams& params, const ops::RaggedRows& 
         float* out = detail::row_at(y, r * heads + h);
         s.assign(static_cast<std::size_t>(last - first + 1), 0.0);
         for (std::int64_t p = first; p <= last; ++p) {
-          const std::int64_t at = kv_offset(kv.k, table[p / page_tokens], h / group, p % page_tokens);
+          const std::int64_t at = kv_offset(kv.k, table[p / page_tokens], h / group, p % page_tokens, kv.k_transposed);
           double dot = 0;
-          for (std::int64_t i = 0; i < d; ++i) dot += static_cast<double>(query[i]) * static_cast<double>(kv_element(kv.k, at + i));
+          for (std::int64_t i = 0; i < d; ++i) dot += static_cast<double>(query[i]) * static_cast<double>(kv_element(kv.k, at + i * key_step(kv)));
           dot *= static_cast<double>(params.scale);
           if (params.logit_softcap > 0) {
             const double cap = static_cast<double>(params.logit_softcap);

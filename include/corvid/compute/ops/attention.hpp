@@ -6,10 +6,12 @@
 
 namespace corvid::ops {
 
-/// The pages of one layer. k, v [pages, kv_heads, page_tokens, head_dim], f32 or f16.
+/// The pages of one layer. k, v [pages, kv_heads, page_tokens, head_dim], f32 or f16. On the CPU a page's keys may lie transposed,
+/// k [pages, kv_heads, head_dim, page_tokens]: where page_tokens is a multiple of 16, attention then reads them where they are.
 struct PagedKv {
   TensorView k;
   TensorView v;
+  bool k_transposed = false;
 };
 
 /// Who is where in a ragged batch of sequences. All on the op's device.
