@@ -1,4 +1,4 @@
-// An expression, and a template, of any text: what parses is evaluated over a state of every kind of value.
+// An expression, a template, and JSON whose strings are templates, of any text: what parses is evaluated over a state of every kind of value.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -14,6 +14,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (first.has_value() != again.has_value() || (first && *first != *again)) std::abort();
     if (first && !corvid::parse_json(corvid::dump_json(*first))) std::abort();
   }
-  if (const auto parsed = corvid::TextTemplate::parse(text)) (void)parsed->render(state);
+  static const corvid::Json variables = {{"error", {{"code", "io"}}}, {"item", 4}};
+  const corvid::JsonScope scope(state, &variables);
+  if (const auto parsed = corvid::TextTemplate::parse(text)) {
+    const auto rendered = parsed->render(scope);
+    const auto value = parsed->value(scope);
+    if (parsed->constant() && (!rendered || !value || *value != *rendered)) std::abort();
+  }
+  const auto json = corvid::parse_json(text);
+  if (const auto parsed = corvid::ValueTemplate::compile(json ? *json : corvid::Json{{"a", text}, {"b", {text, 1}}})) (void)parsed->evaluate(scope);
   return 0;
 }

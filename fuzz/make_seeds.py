@@ -40,6 +40,7 @@ def expressions():
     for op in ["+", "-", "*", "/", "//", "%", "==", "!=", "<", "<=", ">", ">=", "and", "or", "in", "not in"]:
         for _ in range(12):
             yield f"{draw.choice(values)} {op} {draw.choice(values)}"
+    yield from ['{"x": "{{ a }}", "y": ["no", {"z~/": "p {{ d[0] }} q"}, 1], "n": null}', "{{ error.code }} {{ item }}", "{{ a }}", "plain", '["{{ c }}", "{{ missing }}"]']
     yield from ["not a", "-a", "- -2.5", "1 if a else 2", "a if a > 2 else b if b else c", "[x for x in d]", "[x * 2 for x in [1,2] if x > 1]", "any(x == 1 for x in d)",
                 "all(x for x in [])", "sum(x.e for x in d)", "state.d[4].e[0]", "d[0:2]", "(1 + 2) * 3", "f['g']", "state", "{'a': 1, b: 2}", "a.b.c", "d[4]['e'][0]",
                 "len(d) >= 3 and not (n == null)", "huge + 1", "big * 2", "1 / 0", "5 // 0", "5 % 0", "'a' * 3", "1 < 2 < 3", "((((1))))", "[", "f(", "1 +", "a..b", "'open",

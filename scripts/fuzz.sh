@@ -8,7 +8,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-20}
 shift || true
-if ! command -v clang++ >/dev/null; then echo "SKIPPED: the fuzzers need clang"; exit 0; fi
+if ! echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' | clang++ -x c++ -fsanitize=fuzzer - -o /dev/null 2>/dev/null; then
+  echo "SKIPPED: the fuzzers need clang and its libFuzzer (scripts/packages.sh fuzz)"
+  exit 0
+fi
 
 declare -A parser=([expression]='graphs/file/expression' [graph_file]='graphs/file/(?!expression)' [json]='src/base/json.cpp' [gguf]='src/tensor/gguf_reader|src/tensor/metadata'
   [safetensors]='src/tensor/safetensors_reader' [filter]='retrieval/filter/' [tokenizer_file]='src/text/hub_' [tokenizer_text]='src/text/(bpe|char_bpe|spm|wordpiece|pretokenize|normalizers|special_tokens)'

@@ -74,7 +74,8 @@ TEST_CASE("contract: generate") {
   CHECK(out["finish_reason"] == "length");
   CHECK(out["usage"] == Json{{"prompt_tokens", 5}, {"completion_tokens", 5}, {"cached_tokens", 0}});
   CHECK(keys(out["timings"]) == Keys{"load_ms", "prefill_ms", "first_token_ms", "decode_ms"});
-  const auto chat = json_of(run(dir, {"generate", "--model", kModel, "--temperature", "0", "--max-tokens", "60", "--json", "Say hello."}));
+  // In f32, whose words do not hang on how an instruction set rounds.
+  const auto chat = json_of(run(dir, {"generate", "--model", kModel, "--precision", "f32", "--temperature", "0", "--max-tokens", "60", "--json", "Say hello."}));
   CHECK(chat["finish_reason"] == "stop");
   CHECK(chat["token_ids"].back() == 2);  // the stopping token is there, the text does not show it
   CHECK_FALSE(contains(chat["text"].get<std::string>(), "<|im_end|>"));
