@@ -14,18 +14,14 @@
 
 namespace corvid::test {
 
-struct Machine {
-  std::mt19937 random{7};
-  ComputePool pool{3};
-  MemoryBudget budget{std::uint64_t{1} << 30};
+inline constexpr DType kMatrixTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0,
+                                  DType::q5_1, DType::q2_k, DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k};
 
-  OpContext context(Precision precision, OpPath path = OpPath::optimised, bool parallel = true) {
-    OpContext ctx;
-    ctx.precision = precision;
-    ctx.path = path;
-    ctx.pool = parallel ? &pool : nullptr;
-    return ctx;
-  }
+/// Values and weights, the same for the same seed.
+struct Draws {
+  explicit Draws(unsigned seed) : random(seed) {}
+  std::mt19937 random;
+
   std::vector<float> floats(std::int64_t n, float scale = 1) {
     std::normal_distribution<float> normal(0, scale);
     std::vector<float> values(static_cast<std::size_t>(n));
@@ -59,6 +55,20 @@ struct Machine {
       }
     }
     return bytes;
+  }
+};
+
+struct Machine : Draws {
+  Machine() : Draws(7) {}
+  ComputePool pool{3};
+  MemoryBudget budget{std::uint64_t{1} << 30};
+
+  OpContext context(Precision precision, OpPath path = OpPath::optimised, bool parallel = true) {
+    OpContext ctx;
+    ctx.precision = precision;
+    ctx.path = path;
+    ctx.pool = parallel ? &pool : nullptr;
+    return ctx;
   }
   Result<Weight> prepare(const OpContext& ctx, DType dtype, std::int64_t rows, std::int64_t cols, const std::vector<std::byte>& bytes, WeightUse use = WeightUse::matrix) {
     TensorInfo info;

@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "compute/op_support.hpp"
 #include "corvid/compute/buffer.hpp"
 #include "corvid/compute/ops.hpp"
 #include "corvid/compute/stream.hpp"
@@ -16,15 +17,14 @@ using namespace corvid;
 
 namespace {
 
-constexpr DType kMatrixTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0,
-                                  DType::q5_1, DType::q2_k, DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k};
+using test::kMatrixTypes;
+using test::worst;
 
-struct Gpu {
-  explicit Gpu(Device device_) : device(device_), stream(Stream::open(device_).value()) {}
+struct Gpu : test::Draws {
+  explicit Gpu(Device device_) : Draws(11), device(device_), stream(Stream::open(device_).value()) {}
   Device device;
   std::shared_ptr<Stream> stream;
   MemoryBudget budget{std::uint64_t{8} << 30};
-  std::mt19937 random{11};
   std::vector<Buffer> kept;
 
   OpContext context(Precision precision = Precision::fast) {
@@ -40,12 +40,6 @@ struct Gpu {
     ctx.precision = Precision::f32;
     return ctx;
   }
-  std::vector<float> floats(std::int64_t n, float scale = 1) {
-    std::normal_distribution<float> normal(0, scale);
-    std::vector<float> values(static_cast<std::size_t>(n));
-    for (float& v : values) v = normal(random);
-    return values;
-  }
   template <class T>
   TensorView put(const std::vector<T>& values, DType dtype, std::initializer_list<std::int64_t> shape) {
     kept.push_back(allocate(context(), values.size() * sizeof(T), budget, "test").value());
@@ -58,31 +52,6 @@ struct Gpu {
     std::vector<float> values(static_cast<std::size_t>(v.elements()));
     REQUIRE(download(context(), values.data(), v.data, values.size() * sizeof(float)));
     return values;
-  }
-  std::vector<std::byte> stored(DType dtype, std::int64_t rows, std::int64_t cols) {
-    std::vector<std::byte> bytes(static_cast<std::size_t>(bytes_of(dtype, static_cast<std::uint64_t>(rows * cols)).value()));
-    if (!is_quantised(dtype)) {
-      const auto values = floats(rows * cols);
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const std::uint16_t bits = dtype == DType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
-        if (dtype == DType::f32) std::memcpy(bytes.data() + 4 * i, &values[i], 4);
-        else std::memcpy(bytes.data() + 2 * i, &bits, 2);
-      }
-      return bytes;
-    }
-    for (auto& b : bytes) b = static_cast<std::byte>(random());
-    std::vector<std::size_t> scales{0};
-    if (dtype == DType::q4_1 || dtype == DType::q5_1 || dtype == DType::q4_k || dtype == DType::q5_k) scales = {0, 2};
-    if (dtype == DType::q2_k) scales = {80, 82};
-    if (dtype == DType::q3_k) scales = {108};
-    if (dtype == DType::q6_k) scales = {208};
-    for (std::size_t block = 0; block < bytes.size(); block += traits(dtype).block_bytes) {
-      for (std::size_t at : scales) {
-        const std::uint16_t bits = float_to_half(0.01f * (1.0f + static_cast<float>(random() % 100) / 50.0f));
-        std::memcpy(bytes.data() + block + at, &bits, 2);
-      }
-    }
-    return bytes;
   }
   Weight prepare(const OpContext& ctx, DType dtype, std::int64_t rows, std::int64_t cols, const std::vector<std::byte>& bytes, WeightUse use = WeightUse::matrix) {
     TensorInfo info;
@@ -100,16 +69,6 @@ struct Gpu {
 ConstTensorView host(const std::vector<float>& v, std::initializer_list<std::int64_t> shape) { return ConstTensorView(v.data(), DType::f32, shape); }
 TensorView host(std::vector<float>& v, std::initializer_list<std::int64_t> shape) { return TensorView(v.data(), DType::f32, shape); }
 ConstTensorView host(const std::vector<std::int32_t>& v, std::initializer_list<std::int64_t> shape) { return ConstTensorView(v.data(), DType::i32, shape); }
-
-double worst(const std::vector<float>& a, const std::vector<float>& reference) {
-  double square = 0, top = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (!std::isfinite(a[i])) return std::numeric_limits<double>::infinity();
-    square += double(reference[i]) * double(reference[i]);
-    top = std::max(top, std::abs(double(a[i]) - double(reference[i])));
-  }
-  return top / (std::sqrt(square / double(std::max<std::size_t>(a.size(), 1))) + 1e-30);
-}
 
 // y = x · Wᵀ with a bias, and added to y, for each number of rows and both precisions.
 void check_linear(Gpu& gpu, DType dtype, std::int64_t rows, std::int64_t cols, std::initializer_list<std::int64_t> batches) {

@@ -13,9 +13,6 @@ using namespace corvid::test;
 
 namespace {
 
-constexpr DType kMatrixTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0,
-                                  DType::q5_1, DType::q2_k, DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k};
-
 }  // namespace
 
 TEST_CASE("linear agrees with its reference for every dtype, precision and instruction set") {
