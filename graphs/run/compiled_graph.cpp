@@ -74,10 +74,13 @@ std::shared_ptr<RunShared> share(Runtime& runtime, const CompiledGraph& graph, R
 // How long a run may hold a thread of the blocking pool before others get their turn.
 constexpr auto kSlice = std::chrono::milliseconds(5);
 
+bool all_in_place(const CompiledGraph::Impl& graph) {
+  return std::all_of(graph.in_place.begin(), graph.in_place.end(), [](char each) { return each != 0; });
+}
+
 // Nothing that such a run awaits is ended by another thread: its loop may live and end with an executor of its own.
 bool stays_here(const CompiledGraph::Impl& graph, const RunShared& shared) {
-  const bool in_place = std::all_of(graph.in_place.begin(), graph.in_place.end(), [](char each) { return each != 0; });
-  return in_place && !shared.streams() && !(shared.saver && shared.config.durability == Durability::async);
+  return all_in_place(graph) && !shared.streams() && !(shared.saver && shared.config.durability == Durability::async);
 }
 
 Result<RunResult> result_of(Result<RunOutcome> outcome) {
@@ -112,9 +115,14 @@ Task<RunResult> run_on(std::unique_ptr<Run> run) {
 // A light run as far as its nodes run in place, mostly to its end: then it was no more than this call. Else `rest` is left to be run.
 std::optional<Result<RunResult>> run_lightly(const std::shared_ptr<const CompiledGraph>& graph, const std::shared_ptr<RunShared>& shared, Input& input,
                                              std::unique_ptr<Run>& rest) {
-  Run run(shared, graph, std::string(), nullptr);
-  if (auto ended = run.start_lightly(input)) return result_of(std::move(*ended));
-  rest = std::make_unique<Run>(std::move(run));
+  if (all_in_place(graph->impl())) {
+    Run run(shared, graph, std::string(), nullptr);
+    if (auto ended = run.start_lightly(input)) return result_of(std::move(*ended));
+    rest = std::make_unique<Run>(std::move(run));   // it takes long, and others get their turn
+    return std::nullopt;
+  }
+  rest = std::make_unique<Run>(shared, graph, std::string(), nullptr);
+  if (auto ended = rest->start_lightly(input)) return result_of(std::move(*ended));
   return std::nullopt;
 }
 
