@@ -28,7 +28,7 @@ endif()
 file(GLOB_RECURSE sources CONFIGURE_DEPENDS $source/src/base/*.cpp $source/src/runtime/*.cpp $source/src/tensor/*.cpp
      $source/src/compute/*.cpp $source/tests/compute/*.cpp $source/tests/support/*.cpp)
 list(FILTER sources EXCLUDE REGEX "_avx[a-z0-9]*\\\\.cpp\$")
-list(FILTER sources EXCLUDE REGEX "/compute/cuda/")
+list(FILTER sources EXCLUDE REGEX "/compute/cuda/|/tracer_otlp|/tracer_environment")   # no TLS library for ARM here
 foreach(source IN LISTS sources)
   if(source MATCHES "_dotprod\\\\.cpp\$")
     set_source_files_properties(\${source} PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod+fp16")
