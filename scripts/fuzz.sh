@@ -29,6 +29,7 @@ python3 fuzz/make_seeds.py "$work" >/dev/null
 fuzz_one() {
   local name=$1 log=$work/$1.log runs rate computed covered=- TIMEFORMAT='computing %U'
   mkdir -p "$work/$name-found"
+  rm -f "$work/$name.profraw"   # of a run with another build
   local most=8192
   if [ "$name" = tokenizer_file ]; then most=32768; fi   # a byte alphabet with its merges
   local options=(-max_total_time="$seconds" -max_len=$most -rss_limit_mb=2048 -timeout="${CORVID_FUZZ_TIMEOUT:-20}" -print_final_stats=1 -artifact_prefix="$work/$name-found/")
