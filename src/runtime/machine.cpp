@@ -9,7 +9,6 @@
 #include <iterator>
 #include <limits>
 #include <string>
-#include <string_view>
 #include <thread>
 
 namespace corvid {
@@ -73,10 +72,10 @@ int usable_cores() {
 std::vector<int> compute_processors(const std::filesystem::path& devices) { return compute_processors(devices, allowed_processors(), usable_cores()); }
 
 std::vector<int> compute_processors(const std::filesystem::path& devices, std::vector<int> allowed, int most) {
-  namespace fs = std::filesystem;
   std::vector<int> here;   // of the node with the most
-  std::error_code missing;
-  for (int node = 0; node < 1024 && fs::exists(devices / "system/node", missing); ++node) {
+  const auto nodes = listed(devices / "system/node/online");
+  for (std::size_t node = 0; node < nodes.size(); ++node) {
+    if (!nodes[node]) continue;
     const auto set = listed(devices / "system/node" / ("node" + std::to_string(node)) / "cpulist");
     std::vector<int> there;
     std::copy_if(allowed.begin(), allowed.end(), std::back_inserter(there), [&](int i) { return contains(set, i); });

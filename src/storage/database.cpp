@@ -56,6 +56,14 @@ void bound(sqlite3_stmt* statement, int code) {
   throw std::logic_error(std::string("cannot bind a parameter of ") + sqlite3_sql(statement) + ": " + sqlite3_errstr(code));
 }
 
+void bind_bytes(sqlite3_stmt* statement, int index, std::string_view text, sqlite3_destructor_type whose) {
+  // An empty view may have no data, which SQLite would read as NULL.
+  bound(statement, sqlite3_bind_text64(statement, index, text.data() ? text.data() : "", text.size(), whose, SQLITE_UTF8));
+}
+void bind_bytes(sqlite3_stmt* statement, int index, std::span<const std::byte> blob, sqlite3_destructor_type whose) {
+  bound(statement, blob.empty() ? sqlite3_bind_zeroblob(statement, index, 0) : sqlite3_bind_blob64(statement, index, blob.data(), blob.size(), whose));
+}
+
 }  // namespace
 
 Statement::Statement(Statement&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
@@ -69,21 +77,10 @@ Statement::~Statement() { sqlite3_finalize(statement_); }
 
 void Statement::bind(int index, std::int64_t value) { bound(statement_, sqlite3_bind_int64(statement_, index, value)); }
 void Statement::bind(int index, double value) { bound(statement_, sqlite3_bind_double(statement_, index, value)); }
-void Statement::bind(int index, std::string_view text) {
-  // An empty view may have no data, which SQLite would read as NULL.
-  bound(statement_, sqlite3_bind_text64(statement_, index, text.data() ? text.data() : "", text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
-}
-void Statement::bind(int index, std::span<const std::byte> blob) {
-  if (blob.empty()) return bound(statement_, sqlite3_bind_zeroblob(statement_, index, 0));
-  bound(statement_, sqlite3_bind_blob64(statement_, index, blob.data(), blob.size(), SQLITE_TRANSIENT));
-}
-void Statement::bind_borrowed(int index, std::string_view text) {
-  bound(statement_, sqlite3_bind_text64(statement_, index, text.data() ? text.data() : "", text.size(), SQLITE_STATIC, SQLITE_UTF8));
-}
-void Statement::bind_borrowed(int index, std::span<const std::byte> blob) {
-  if (blob.empty()) return bound(statement_, sqlite3_bind_zeroblob(statement_, index, 0));
-  bound(statement_, sqlite3_bind_blob64(statement_, index, blob.data(), blob.size(), SQLITE_STATIC));
-}
+void Statement::bind(int index, std::string_view text) { bind_bytes(statement_, index, text, SQLITE_TRANSIENT); }
+void Statement::bind(int index, std::span<const std::byte> blob) { bind_bytes(statement_, index, blob, SQLITE_TRANSIENT); }
+void Statement::bind_borrowed(int index, std::string_view text) { bind_bytes(statement_, index, text, SQLITE_STATIC); }
+void Statement::bind_borrowed(int index, std::span<const std::byte> blob) { bind_bytes(statement_, index, blob, SQLITE_STATIC); }
 void Statement::bind_null(int index) { bound(statement_, sqlite3_bind_null(statement_, index)); }
 
 Result<bool> Statement::step() {

@@ -30,6 +30,7 @@ TEST_CASE("machine: a plain one gives all its processors, as many as the quota a
   CHECK(compute_processors(devices.path(), range(0, 7), 8) == range(0, 7));
   CHECK(compute_processors(devices.path(), range(0, 7), 3) == range(0, 2));
   CHECK(compute_processors(devices.path(), {5}, 8) == std::vector<int>{5});
+  tell(devices, "system/node/online", "0\n");
   tell(devices, "system/node/node0/cpulist", "0-7\n");
   CHECK(compute_processors(devices.path(), range(0, 7), 8) == range(0, 7));
   CHECK(compute_processors(devices.path(), {}, 8).empty());
@@ -38,9 +39,10 @@ TEST_CASE("machine: a plain one gives all its processors, as many as the quota a
 
 TEST_CASE("machine: of several NUMA nodes the one with the most allowed processors") {
   const TempDir devices;
+  tell(devices, "system/node/online", "0,2-3\n");
   tell(devices, "system/node/node0/cpulist", "0-3,8-11\n");
-  tell(devices, "system/node/node1/cpulist", "4-7,12-15\n");
-  tell(devices, "system/node/node2/cpulist", "\n");   // memory alone
+  tell(devices, "system/node/node2/cpulist", "4-7,12-15\n");
+  tell(devices, "system/node/node3/cpulist", "\n");   // memory alone
   CHECK(compute_processors(devices.path(), range(0, 15), 16) == std::vector<int>{0, 1, 2, 3, 8, 9, 10, 11});
   CHECK(compute_processors(devices.path(), range(2, 15), 16) == std::vector<int>{4, 5, 6, 7, 12, 13, 14, 15});
   CHECK(compute_processors(devices.path(), {3, 4, 12}, 16) == std::vector<int>{4, 12});
@@ -63,6 +65,7 @@ TEST_CASE("machine: efficiency cores are left to others") {
 TEST_CASE("machine: a description that is damaged leaves all in") {
   const TempDir devices;
   for (const char* text : {"", "x", "0-", "99999999999999999999", "3-1", "-", ",,,"}) {
+    tell(devices, "system/node/online", *text != '\0' && *text != '0' ? text : "0");
     tell(devices, "system/node/node0/cpulist", text);
     tell(devices, "cpu_atom/cpus", text);
     tell(devices, "system/cpu/cpu1/cpu_capacity", text);
